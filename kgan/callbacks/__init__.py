@@ -1,0 +1,21 @@
+"""Keras callbacks for `gan.fit`, in a script or in a notebook. They count by the model's own `step`."""
+
+from kgan.callbacks.budget import Budget
+from kgan.callbacks.checkpoint import Checkpoint
+from kgan.callbacks.health_watch import HealthWatch
+from kgan.callbacks.history_csv import HistoryCSV
+from kgan.callbacks.interrupt import Interrupt
+from kgan.callbacks.preview import Preview
+from kgan.callbacks.progress_bar import ProgressBar
+from kgan.callbacks.throughput import Throughput
+
+__all__ = [
+    "Budget",
+    "Checkpoint",
+    "HealthWatch",
+    "HistoryCSV",
+    "Interrupt",
+    "Preview",
+    "ProgressBar",
+    "Throughput",
+]

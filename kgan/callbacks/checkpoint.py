@@ -1,0 +1,101 @@
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from kgan.files import remove_unfinished, whole_folder
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save all that training goes on from, every few minutes and at the end.
+
+    A checkpoint is a folder `step_00001000/` with `gan.weights.h5`, which `gan.load_weights` reads: both networks, both
+    optimizers, the running average and the step, from which order and noise follow; and `state.json`. It is written under
+    another name and renamed, so that a crash at any moment leaves the one before. Nothing is saved once a loss is not
+    finite.
+
+    Args:
+        directory: folder of the checkpoints.
+        every_minutes: time between two.
+        keep: how many of the newest to keep.
+
+    Attributes:
+        training_s: seconds of training so far, those before a resume included.
+
+    Example:
+        >>> checkpoint = Checkpoint("runs/drums/checkpoints")
+        >>> checkpoint.restore(gan)  # the step that it goes on from; 0 where there is nothing yet
+        0
+        >>> gan.fit(dataset, steps_per_epoch=100, epochs=10, callbacks=[checkpoint])
+    """
+
+    def __init__(self, directory, every_minutes=5.0, keep=2):
+        super().__init__()
+        self.directory = Path(directory)
+        self.every_minutes = every_minutes
+        self.keep = keep
+        self._training_s_before = 0.0
+        self._began_s = self._saved_s = None
+        self._healthy = True
+
+    @property
+    def training_s(self):
+        return self._training_s_before + (0.0 if self._began_s is None else time.monotonic() - self._began_s)
+
+    def restore(self, gan):
+        """Load the newest checkpoint that can be read into a compiled GAN and return its step, 0 without any.
+
+        Raises:
+            OSError: there are checkpoints, but none can be read.
+        """
+        remove_unfinished(self.directory)
+        unreadable = []
+        for folder in reversed(self._folders()):
+            try:
+                state = json.loads((folder / "state.json").read_text())
+                gan.load_weights(folder / "gan.weights.h5")
+            except (OSError, ValueError, KeyError) as error:
+                unreadable.append(f"{folder} ({error})")
+                tqdm.write(f"Warning: the checkpoint {folder} cannot be read; trying the one before it.")
+                continue
+            self._training_s_before = state["training_s"]
+            return state["step"]
+        if unreadable:
+            raise OSError(f"No checkpoint can be read: {'; '.join(unreadable)}")
+        return 0
+
+    def on_train_begin(self, logs=None):
+        self._began_s = self._saved_s = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._healthy = all(np.isfinite(value) for value in (logs or {}).values())
+        if time.monotonic() - self._saved_s >= 60 * self.every_minutes:
+            self.save()
+
+    def on_train_end(self, logs=None):
+        self.save()
+        self._training_s_before, self._began_s = self.training_s, None
+
+    def save(self):
+        """Save now, unless the losses are not finite or this step is saved already."""
+        folder = self.directory / f"step_{int(self.model.step):08d}"
+        if not self._healthy or folder.exists():
+            return
+        with whole_folder(folder) as scratch:
+            self.model.save_weights(scratch / "gan.weights.h5")
+            state = {"step": int(self.model.step), "training_s": self.training_s}
+            (scratch / "state.json").write_text(json.dumps(state))
+            for file in scratch.iterdir():
+                with file.open("rb+") as written:
+                    os.fsync(written.fileno())
+        self._saved_s = time.monotonic()
+        for old in self._folders()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def _folders(self):
+        return sorted(self.directory.glob("step_*"))

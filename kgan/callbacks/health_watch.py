@@ -1,0 +1,82 @@
+import keras
+import numpy as np
+from tqdm import tqdm
+
+SILENT_PEAK = 1e-3  # -60 dB
+COLLAPSED_VARIATION = 0.05  # of the sounds' level
+EXPLODING_GAP_RATIO = 20.0  # to the median so far
+EXPLODING_GAP = 100.0
+
+
+class HealthWatch(keras.callbacks.Callback):
+    """Say in plain words when training goes wrong, and stop it where it cannot recover.
+
+    Each finding is told once, and again only after it had gone:
+        * a term is NaN or infinite: training stops, `failure` is set, and `Checkpoint` keeps the last good weights;
+        * the sounds are silent;
+        * the sounds no longer vary with the latents (mode collapse);
+        * the critic's score gap explodes (divergence).
+
+    List it before `Checkpoint`.
+
+    Args:
+        synthesizer: the `Synthesizer` to listen through.
+        every_steps: iterations between two looks at the sounds.
+        count: sounds to look at.
+
+    Attributes:
+        findings: `(step, text)` of all that it said.
+        failure: why training was stopped; None while all is well.
+    """
+
+    def __init__(self, synthesizer, every_steps=100, count=16):
+        super().__init__()
+        self.synthesizer = synthesizer
+        self.every_steps = every_steps
+        self.findings = []
+        self.failure = None
+        self._latents = synthesizer.latents(count)
+        self._gaps = []
+        self._present = set()
+
+    def on_train_batch_end(self, batch, logs=None):
+        logs = logs or {}
+        step = int(self.model.step)
+        broken = [name for name, value in logs.items() if not np.isfinite(value)]
+        if broken:
+            self.failure = f"{', '.join(broken)} became NaN or infinite at step {step}; training stopped."
+            self._say(step, self.failure)
+            self.model.stop_training = True
+        elif step % self.every_steps == 0:
+            self.synthesizer.refresh(self.model)
+            present = diagnose_audio(self.synthesizer.generate(self._latents))
+            present |= diagnose_gaps(self._gaps, logs.get("score_gap", 0.0))
+            self._gaps.append(logs.get("score_gap", 0.0))
+            for text in sorted(present - self._present):
+                self._say(step, text)
+            self._present = present
+
+    def _say(self, step, text):
+        self.findings.append((step, text))
+        tqdm.write(f"Warning at step {step}: {text}")
+
+
+def diagnose_audio(audio):
+    """Return what is wrong with a batch of sounds `(count, samples, ...)`, a set of sentences.
+
+    Silence is a peak below 0.001. Sounds do not vary where what they differ by is below 5 % of their level.
+    """
+    audio = np.asarray(audio, np.float64)
+    if np.abs(audio).max() < SILENT_PEAK:
+        return {"The generator is silent: every sound's peak is below 0.001. If that lasts, lower the learning rate."}
+    variation = audio.std(axis=0)
+    if np.sqrt(np.mean(variation**2)) < COLLAPSED_VARIATION * np.sqrt(np.mean(audio**2)):
+        return {"Mode collapse: all latents give nearly the same sound. Go back to an earlier checkpoint, or try wgan_gp."}
+    return set()
+
+
+def diagnose_gaps(earlier, gap):
+    """Return the sentence for a score gap far beyond the earlier ones, in a set."""
+    if len(earlier) >= 3 and abs(gap) > max(EXPLODING_GAP, EXPLODING_GAP_RATIO * np.median(np.abs(earlier))):
+        return {"The critic's score gap explodes: training diverges. Lower the learning rate."}
+    return set()

@@ -1,0 +1,59 @@
+import csv
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from kgan.files import whole_file
+
+
+class HistoryCSV(keras.callbacks.Callback):
+    """Write the mean of every term over the last `every_steps` iterations to a CSV file, and to TensorBoard.
+
+    The means of the model are reset after each row. Where the file exists, its rows up to the model's step are kept and
+    new ones follow, so that a resumed run reads as one.
+
+    Args:
+        path: the CSV file; its first column is `step`.
+        every_steps: iterations between rows.
+        log_dir: folder of TensorBoard's scalars; None for none.
+    """
+
+    def __init__(self, path, every_steps=20, log_dir=None):
+        super().__init__()
+        self.path = Path(path)
+        self.every_steps = every_steps
+        self.log_dir = log_dir
+        self._rows = []
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= int(self.model.step)]
+        if self.log_dir is not None:
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.step)
+        if step % self.every_steps:
+            return
+        self._rows.append({"step": step, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
+        self._write()
+        if self._writer is not None:
+            with self._writer.as_default(step=step):
+                for name, value in (logs or {}).items():
+                    tf.summary.scalar(name, value)
+            self._writer.flush()
+        self.model.reset_metrics()
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self):
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        with whole_file(self.path) as scratch, scratch.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self._rows)

@@ -1,0 +1,90 @@
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan.audio.files import write_sounds
+from kgan.audio.pictures import contact_sheet
+
+PLAYERS = 4  # in a notebook
+
+
+class Preview(keras.callbacks.Callback):
+    """Make the same latents sound every few iterations, so that one can hear and see the generator learn.
+
+    Writes `directory/step_00001000/`: a WAV for each sound, `latents.npy`, and `contact_sheet.png` with waveforms and log
+    spectrograms. In a notebook it also shows the sheet and a few players.
+
+    Args:
+        synthesizer: the `Synthesizer` to make them with.
+        directory: folder of the previews; None writes no files.
+        every_steps: iterations between previews; there is one at the end of training, too.
+        count: sounds in a preview.
+        log_dir: folder for TensorBoard's sounds and pictures; None for none.
+        seed: integer, where the latents come from.
+    """
+
+    def __init__(self, synthesizer, directory=None, every_steps=1000, count=16, log_dir=None, seed=0):
+        super().__init__()
+        self.synthesizer = synthesizer
+        self.directory = None if directory is None else Path(directory)
+        self.every_steps = every_steps
+        self.log_dir = log_dir
+        self._latents = synthesizer.latents(count, seed)
+        self._writer = None
+        self._shown_step = None
+
+    def on_train_begin(self, logs=None):
+        if self.log_dir is not None:
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) % self.every_steps == 0:
+            self.show()
+
+    def on_train_end(self, logs=None):
+        self.show()
+        if self._writer is not None:
+            self._writer.close()
+
+    def show(self):
+        """Make a preview now, unless this step has one."""
+        step = int(self.model.step)
+        if step == self._shown_step:
+            return
+        self._shown_step = step
+        self.synthesizer.refresh(self.model)
+        audio = self.synthesizer.generate(self._latents)
+        if not np.isfinite(audio).all():
+            return
+        rate_hz = self.synthesizer.sample_rate_hz
+        sheet = contact_sheet(audio, rate_hz)
+        folder = self.directory and self.directory / f"step_{step:08d}"
+        if folder and not folder.exists():  # a resumed run comes by the same step with the same sounds
+            write_sounds(folder, audio, rate_hz, self._latents, sheet)
+        if self._writer is not None:
+            waves = audio if audio.ndim == 3 else audio[..., np.newaxis]
+            with self._writer.as_default(step=step):
+                tf.summary.audio("sounds", waves, rate_hz, max_outputs=8)
+                tf.summary.image("contact_sheet", tf.io.decode_png(sheet)[tf.newaxis])
+            self._writer.flush()
+        if in_notebook():
+            _show_in_notebook(step, audio, rate_hz, sheet)
+
+
+def in_notebook():
+    """Return whether this process is the kernel of a notebook, which can show sounds and pictures."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel")
+
+
+def _show_in_notebook(step, audio, sample_rate_hz, sheet):
+    from IPython.display import Audio, Image, display
+
+    print(f"Step {step}")
+    display(Image(sheet))
+    for clip in audio[:PLAYERS]:
+        display(Audio(np.clip(clip.T, -1, 1), rate=sample_rate_hz, normalize=False))

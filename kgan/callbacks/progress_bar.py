@@ -1,0 +1,31 @@
+import keras
+from tqdm import tqdm
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar for the whole run: iterations, rate, time left, and the terms that tell how it goes.
+
+    Args:
+        budget: the `Budget` that knows the end.
+    """
+
+    def __init__(self, budget):
+        super().__init__()
+        self.budget = budget
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        step = int(self.model.step)
+        self._bar = tqdm(initial=step, total=self.budget.steps, unit=" iterations", desc="Training", dynamic_ncols=True)
+
+    def on_train_batch_end(self, batch, logs=None):
+        logs = logs or {}
+        step = int(self.model.step)
+        self._bar.total = self.budget.steps_in_all(step, logs.get("iterations_per_second"))
+        terms = {name: f"{logs[name]:.3g}" for name in ("critic_loss", "generator_loss") if name in logs}
+        self._bar.set_postfix(terms, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def on_train_end(self, logs=None):
+        self._bar.total = self._bar.n
+        self._bar.close()

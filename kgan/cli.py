@@ -1,0 +1,204 @@
+"""The command line: `kgan train|generate|export`. TensorFlow is imported when work starts, so `--help` answers at once."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from kgan.config import DATA_SETS, configs_folder, fields, flatten, read_yaml
+from kgan.errors import InputError, unknown_name
+from kgan.quiet import import_tensorflow_quietly
+
+SHORT_NAMES = {
+    "model": "model",
+    "repr": "repr",
+    "data": "data.source",
+    "size": "size",
+    "seed": "seed",
+    "steps": "training.steps",
+    "minutes": "training.minutes",
+    "precision": "training.precision",
+}
+EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_SIGNAL = 1, 2, 128
+
+
+def main(arguments=None):
+    """Run a command and return its exit code: 0, 1 where training failed, 2 for bad input, 128 + n for signal n."""
+    try:
+        options = _parse(_parser(), sys.argv[1:] if arguments is None else arguments)
+        return options.command(options)
+    except InputError as error:
+        print(f"kgan: error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"kgan: error: {error}. What was saved before is kept.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("kgan: interrupted.", file=sys.stderr)
+        return EXIT_SIGNAL + 2
+    return EXIT_BAD_INPUT
+
+
+def train(options):
+    """Train a GAN, or go on with a run."""
+    told = {name: value for name, value in vars(options).items() if name in fields() and value is not None}
+    if told.get("data.source", "notes") not in DATA_SETS:
+        told["data.source"] = str(Path(told["data.source"]).expanduser().resolve())
+    import_tensorflow_quietly()
+    from kgan.training.run_folder import RunFolder, new_config
+    from kgan.training.train import train as train_run
+
+    run = RunFolder(options.run or _default_run(told))
+    with run.lock():
+        if run.exists():
+            config, lines = run.resumed_config(told, options.config), []
+        else:
+            config, lines = new_config(told, options.config)
+        for line in lines:
+            print(line, flush=True)
+        outcome = train_run(config, run)
+    if outcome.failure:
+        print(f"kgan: error: {outcome.failure} The last good checkpoint is in {run.checkpoints}.", file=sys.stderr)
+        return EXIT_FAILURE
+    print(f"{run.path} has done {outcome.step:,} iterations. Longer: {_command('train', run=run.path, minutes=60)}")
+    print(f"More sounds: {_command('generate', run.path, count=64)}. Larger networks: --size full with another --run.")
+    return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
+
+
+def generate(options):
+    """Make sounds with a run or a SavedModel; no data set is needed."""
+    out = Path(options.out or Path("generated") / Path(options.source).resolve().name).expanduser()
+    if out.exists():
+        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {out}, which exists. Give another --out.")
+    import_tensorflow_quietly()
+    import numpy as np
+
+    from kgan.audio.files import write_sounds
+    from kgan.audio.pictures import contact_sheet
+    from kgan.synthesizer import interpolate
+    from kgan.training.run_folder import load_synthesizer
+
+    synthesizer = load_synthesizer(options.source)
+    if options.latents:
+        latents = _read_latents(options.latents, synthesizer.latent_dim)
+    elif options.interpolate:
+        ends = synthesizer.latents(2, options.seed)
+        latents = interpolate(*ends, options.interpolate, synthesizer.latent_distribution)
+    else:
+        latents = synthesizer.latents(options.count, options.seed)
+    audio = synthesizer.generate(latents, progress=True)
+    rate_hz = synthesizer.sample_rate_hz
+    write_sounds(out, audio, rate_hz, np.asarray(latents), contact_sheet(audio, rate_hz))
+    print(f"{len(audio)} sounds, their latents and a contact sheet are in {out}.")
+    return 0
+
+
+def export(options):
+    """Write a run as a SavedModel that TensorFlow Serving loads."""
+    import_tensorflow_quietly()
+    from kgan.training.run_folder import export_run
+
+    print(f"Exported {export_run(options.run, options.folder)}.")
+    return 0
+
+
+def _read_latents(path, latent_dim):
+    import numpy as np
+
+    try:
+        latents = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Latents must be in a .npy file. Received: {path} ({error}).") from None
+    numeric = latents.dtype.kind in "fiu"
+    if latents.ndim != 2 or latents.shape[1] != latent_dim or not len(latents) or not numeric:
+        raise InputError(f"Latents must be numbers (count, {latent_dim}). Received: {path}, {latents.dtype} {latents.shape}.")
+    if not np.isfinite(latents).all():
+        raise InputError(f"Latents must be finite. Received: {path}, with NaN or infinity.")
+    return latents
+
+
+def _default_run(told):
+    base = flatten(read_yaml(configs_folder() / "base.yaml")) | told
+    return Path("runs") / f"{base['model']}_{base['repr']}_{Path(base['data.source']).name}"
+
+
+def _command(name, *values, **options):
+    program = f"python {sys.argv[0]}" if sys.argv[0].endswith(f"{name}.py") else f"kgan {name}"
+    return " ".join([program, *map(str, values), *(f"--{key} {value}" for key, value in options.items())])
+
+
+def _positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
+    return value
+
+
+def _parser():
+    parser = argparse.ArgumentParser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True, metavar="train | generate | export")
+    _add_train(commands)
+
+    command = _add_command(
+        commands, "generate", generate, "kgan generate runs/drums --count 64 --seed 7 --out drums\n"
+        "kgan generate saved_models/NAME --interpolate 8"
+    )  # fmt: skip
+    command.add_argument("source", help="a run folder or a SavedModel")
+    command.add_argument("--count", type=_positive, default=16, help="how many sounds [16]")
+    command.add_argument("--seed", type=int, default=0, help="the same seed makes the same sounds, however many [0]")
+    command.add_argument("--latents", metavar="FILE.npy", help="make these latents sound, (count, latent_dim)")
+    command.add_argument(
+        "--interpolate", type=_positive, metavar="N", help="N sounds on the way from the seed's first to its second"
+    )
+    command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given")
+
+    command = _add_command(commands, "export", export, "kgan export runs/drums saved_models/drums")
+    command.add_argument("run", help="a run folder")
+    command.add_argument("folder", help="the model's folder; the export becomes its next version: 1, 2, ...")
+    return parser
+
+
+def _add_train(commands):
+    command = _add_command(
+        commands, "train", train, "kgan train --model wgan_gp --repr wave               # the built-in notes\n"
+        "kgan train --model dcgan --data ~/my_drums --run runs/drums --steps 20000\n"
+        "kgan train --run runs/drums                               # goes on where it stopped\n"
+        "kgan train --network.dim 32 --minutes 60                  # any value below by its name"
+    )  # fmt: skip
+    command.usage = "kgan train [-h] [--model MODEL] [--repr REPR] [--data DATA] [--run FOLDER] [--NAME VALUE ...]"
+    command.add_argument("--run", metavar="FOLDER", help="the run's folder; runs/MODEL_REPR_DATA unless given")
+    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    base = flatten(read_yaml(configs_folder() / "base.yaml"))
+    short = {name: f"--{option}" for option, name in SHORT_NAMES.items()}
+    values = command.add_argument_group("values (in brackets: configs/base.yaml; the model's and the size's file change some)")
+    for name, field in fields().items():
+        flags = list(dict.fromkeys((*([short[name]] if name in short else []), f"--{name}")))
+        default = "null" if base[name] is None else base[name]
+        help_text = f"{field.description} [{default}]".replace("%", "%%")
+        values.add_argument(*flags, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=help_text)
+
+
+def _add_command(commands, name, function, examples):
+    summary = function.__doc__
+    epilog = "examples:\n" + "\n".join(f"  {line}" for line in examples.splitlines())
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=function, parser=command)
+    return command
+
+
+def _parse(parser, arguments):
+    options, unknown = parser.parse_known_args(arguments)
+    for argument in unknown:
+        if argument.startswith("--"):
+            known = [flag for flag in options.parser._option_string_actions if flag.startswith("--")]
+            raise unknown_name("option", argument.partition("=")[0], known)
+        raise InputError(f"Unexpected argument: {argument}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The experiment as typed data: every value that a run depends on.
+
+The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
+model changes, `small.yaml` and `full.yaml` what a size changes. A run's `config.yaml` holds the resolved whole.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from kgan.errors import InputError, unknown_name
+
+MODELS = {
+    "dcgan": "kgan.gans.dcgan:DCGAN",
+    "wgan": "kgan.gans.wgan:WGAN",
+    "wgan_gp": "kgan.gans.wgan_gp:WGANGP",
+}
+REPRESENTATIONS = {"wave": "kgan.representations.wave:Wave"}
+DATA_SETS = {"notes": "kgan.data.notes:load_notes"}  # anything else is a folder
+SIZES = ("small", "full")
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class Data(Section):
+    source: str = Field(description="`notes`, the built-in set, or a folder of sounds")
+    sample_rate_hz: PositiveInt = Field(description="samples per second")
+    length_samples: PositiveInt = Field(description="samples of a clip, 16 times a power of two: 8192, 16384, 32768...")
+    channels: Literal[1, 2] = Field(description="1 for mono, 2 for stereo")
+
+
+class Network(Section):
+    dim: PositiveInt = Field(description="width of the networks: channels of their narrowest layer")
+    latent_dim: PositiveInt = Field(description="width of the latents")
+    kernel_size: PositiveInt = Field(description="taps of the convolutions")
+    generator_activation: Literal["relu", "leaky_relu"] = Field(description="relu, or leaky_relu of slope 0.2")
+    weight_stddev: Positive | None = Field(description="of normal initial weights; null: Glorot uniform ones")
+    phase_shuffle: int = Field(ge=0, description="radius in samples of the critic's phase shuffle; 0: none")
+    phase_shuffle_per: Literal["example", "batch"] = Field(description="what draws a shift of its own")
+
+
+class Gan(Section):
+    n_critic: PositiveInt = Field(description="critic steps in an iteration")
+    latent_distribution: Literal["normal", "uniform"] = Field(description="normal: N(0, 1); uniform: U(-1, 1)")
+    ema_decay: Fraction | None = Field(description="of the running average of the generator's weights; null: none")
+    clip_value: Positive | None = Field(description="wgan: largest weight of the critic")
+    gradient_penalty_weight: Positive | None = Field(description="wgan_gp: lambda")
+
+
+class Optimizer(Section):
+    name: Literal["adam", "rmsprop"] = Field(description="adam or rmsprop, for both networks")
+    learning_rate: Positive = Field(description="of both networks")
+    beta_1: Fraction = Field(description="adam: decay of the first moment")
+    beta_2: Fraction = Field(description="adam: decay of the second moment")
+
+
+class Training(Section):
+    batch_size: PositiveInt = Field(description="examples in a critic step")
+    steps: PositiveInt | None = Field(description="iterations after which the run ends; null: no such end")
+    minutes: Positive | None = Field(description="training time after which the run ends; null: no such end")
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        description="of the networks' inner layers; auto measures which is fastest here"
+    )
+    log_steps: PositiveInt = Field(description="iterations between rows of history.csv")
+    preview_steps: PositiveInt = Field(description="iterations between sounds and pictures in samples/")
+    preview_count: PositiveInt = Field(description="sounds in a preview")
+    checkpoint_minutes: Positive = Field(description="between checkpoints; the most that a crash can lose")
+
+
+class Config(Section):
+    """An experiment. `load_config` makes one, `to_yaml` writes it."""
+
+    model: str = Field(description="dcgan, wgan or wgan_gp")
+    repr: str = Field(description="wave")
+    size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
+    seed: int = Field(ge=0, description="of weights, order, latents: of all that is random")
+    data: Data
+    network: Network
+    gan: Gan
+    optimizer: Optimizer
+    training: Training
+
+    def to_yaml(self):
+        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+
+# What a run may change when it goes on: how long it lasts and what it tells, nothing that its weights depend on.
+CHANGEABLE = {
+    "training.steps", "training.minutes", "training.log_steps", "training.preview_steps", "training.preview_count",
+    "training.checkpoint_minutes",
+}  # fmt: skip
+
+
+def fields(model=Config, prefix=""):
+    """Return `{dotted name: field}` for every scalar of the configuration."""
+    found = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found |= fields(field.annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field
+    return found
+
+
+def flatten(values, prefix=""):
+    """Return nested `values` as `{dotted name: value}`."""
+    flat = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def load_config(overrides, files=(), accelerated=False):
+    """Resolve a configuration: base, then the model's and the size's changes, then `files`, then `overrides`.
+
+    Args:
+        overrides: `{dotted name: value}`; a text is read as YAML, so that `"null"` and `"1e-4"` mean what they say.
+        files: YAML files of changes, the later the stronger.
+        accelerated: whether there is a GPU, which makes the size `auto` the full one.
+
+    Returns:
+        A `Config` whose size is no longer `auto`.
+
+    Raises:
+        InputError: a name is unknown or a value is out of its range; the nearest valid name is suggested.
+    """
+    base = read_yaml(configs_folder() / "base.yaml")
+    told = told_values(overrides, files)
+    resolved = flatten(base) | {name: told[name] for name in ("model", "repr", "size") if name in told}
+    check_choice("model", resolved["model"], MODELS)
+    check_choice("representation", resolved["repr"], REPRESENTATIONS)
+    check_choice("size", resolved["size"], ("auto", *SIZES))
+    if resolved["size"] == "auto":
+        resolved["size"] = "full" if accelerated else "small"
+    for name in (resolved["model"], resolved["size"]):
+        resolved |= flatten(read_yaml(configs_folder() / f"{name}.yaml"))
+    if "training.steps" in told or "training.minutes" in told:  # a budget that is told replaces the size's own
+        resolved |= {"training.steps": None, "training.minutes": None}
+    return validated(resolved | told)
+
+
+def told_values(overrides, files=()):
+    """Return `{dotted name: value}` of files and overrides together, see `load_config`."""
+    told = {}
+    for file in files:
+        told |= flatten(read_yaml(Path(file)))
+    told |= {name: yaml.safe_load(value) if isinstance(value, str) else value for name, value in overrides.items()}
+    valid = fields()
+    for name in told:
+        if name not in valid:
+            raise unknown_name("configuration key", name, valid)
+    return told
+
+
+def validated(flat):
+    """Return the `Config` of `{dotted name: value}`."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *sections, last = name.split(".")
+        target = nested
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[last] = value
+    try:
+        return Config.model_validate(nested)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0] if first["loc"][0] in flat else ".".join(map(str, first["loc"][:2]))
+        raise InputError(f"`{name}`: {first['msg']}. Received: {first['input']!r}.") from None
+
+
+def read_yaml(path):
+    """Return the mapping in a YAML file.
+
+    Raises:
+        InputError: there is no such file, or it holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"A configuration must be a readable YAML file. Received: {path} ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"A configuration must be YAML. Received: {path}, {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise InputError(f"A configuration must map names to values. Received: {path}, a {type(values).__name__}.")
+    return values
+
+
+def configs_folder():
+    """Return the folder of YAML files: inside the package where it is installed, beside it in a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def check_choice(kind, received, valid):
+    if received not in valid:
+        raise unknown_name(kind, str(received), valid)

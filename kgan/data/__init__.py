@@ -1,0 +1,1 @@
+"""Where sounds come from (`notes`, `folder`) and how they reach a training step (`pipeline`)."""

@@ -1,0 +1,67 @@
+"""From `Sounds` in memory to the elements that a training iteration takes."""
+
+import tensorflow as tf
+
+from kgan.data.sounds import FULL_SCALE
+from kgan.errors import InputError
+from kgan.noise import folded_seed
+
+
+def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, start_step=0):
+    """Return an endless `tf.data.Dataset` with one element per training iteration.
+
+    The order is a pure function of (seed, epoch), and a step's examples of its number alone: started at `start_step`, the
+    dataset goes on as if it had run from 0. Nothing has to be stored, and the shuffle is perfect.
+
+    Args:
+        sounds: `kgan.data.sounds.Sounds`.
+        representation: `encode` makes of audio what the networks see.
+        batch_size: examples in a critic step.
+        n_critic: critic steps in an iteration; the iteration's `n_critic * batch_size` examples differ from each other
+            wherever there are as many.
+        seed: integer, the start of the order.
+        start_step: the first iteration's number.
+
+    Returns:
+        Elements `{"x": float32 (n_critic * batch_size, ...)}` and, beside `x`, each label as int32 `(n_critic * batch_size,)`.
+
+    Raises:
+        InputError: there are fewer sounds than a batch.
+
+    Example:
+        >>> dataset = training_dataset(load_notes(), Wave(), batch_size=32, n_critic=5)
+        >>> next(iter(dataset))["x"].shape
+        TensorShape([160, 16384, 1])
+    """
+    if len(sounds) < batch_size:
+        raise InputError(
+            f"Training needs at least a batch of sounds. Received: {len(sounds)} sounds, batch size {batch_size}."
+            " Add sounds or lower --training.batch_size."
+        )
+    per_step = n_critic * batch_size
+    # An epoch holds a whole number of iterations, so that none meets an example twice across the border of two epochs.
+    # A set too small for that holds whole batches.
+    group = per_step if len(sounds) >= per_step else batch_size
+    per_epoch = len(sounds) // group * group
+    audio = tf.constant(sounds.audio)
+    labels = {name: tf.constant(values) for name, values in sounds.labels.items()}
+
+    def indices(start):  # shuffle and repeat: both are this arithmetic
+        key = folded_seed(seed, start // per_epoch)
+        # Eight rounds with hashed keys pass for a random permutation; four with (seed, epoch) as the key do not: orders
+        # of a thousand then agree with each other at every seventh place.
+        return tf.raw_ops.RandomIndexShuffle(
+            index=start % per_epoch + tf.range(group, dtype=tf.int64),
+            seed=tf.concat([key, [0]], axis=0),
+            max_index=tf.constant(len(sounds) - 1, tf.int64),
+            rounds=8,
+        )
+
+    def element(step):  # read the batches of an iteration at once, then represent: both are faster on a whole batch
+        chosen = tf.concat([indices(step * per_step + start) for start in range(0, per_step, group)], axis=0)
+        waveforms = tf.cast(tf.gather(audio, chosen), tf.float32) / FULL_SCALE
+        examples = {name: tf.gather(values, chosen) for name, values in labels.items()}
+        return {"x": representation.encode(waveforms), **examples}
+
+    steps = tf.data.Dataset.range(start_step, tf.int64.max)
+    return steps.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,45 @@
+"""Files and folders that appear whole or not at all, whenever the process ends."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_SCRATCH = ".unfinished-"
+
+
+@contextlib.contextmanager
+def whole_folder(folder):
+    """Yield a scratch folder beside `folder`, which becomes `folder` when the block ends without an error.
+
+    Raises:
+        OSError: the folder exists and is not empty, or cannot be written.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)  # mkdtemp's 0700 would hide it from other users, a model server for one
+        os.rename(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yield a scratch path beside `path`, which replaces `path` when the block ends without an error."""
+    path = Path(path)
+    scratch = path.with_name(_SCRATCH + path.name)
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder):
+    """Remove what a killed process left of `whole_folder` in a folder."""
+    for scratch in Path(folder).glob(f"{_SCRATCH}*"):
+        shutil.rmtree(scratch, ignore_errors=True)

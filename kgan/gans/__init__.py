@@ -1,0 +1,8 @@
+"""`keras.Model` subclasses whose `train_step` is one iteration of a GAN."""
+
+from kgan.gans.adversarial import AdversarialModel
+from kgan.gans.dcgan import DCGAN
+from kgan.gans.wgan import WGAN, WeightClip
+from kgan.gans.wgan_gp import WGANGP
+
+__all__ = ["DCGAN", "WGAN", "WGANGP", "AdversarialModel", "WeightClip"]

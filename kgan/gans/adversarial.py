@@ -1,0 +1,211 @@
+import keras
+import tensorflow as tf
+
+from kgan.noise import folded_seed, latent_noise
+
+
+class AdversarialModel(keras.Model):
+    """A generator and a critic trained against each other; base of `DCGAN`, `WGAN` and `WGANGP`.
+
+    One `train_step` is one whole iteration: `n_critic` critic steps, each on real examples of its own, then one generator
+    step. Its random numbers are a pure function of `seed` and `step`, so a model that is saved, loaded and trained on
+    goes through the same weights as one that was never interrupted.
+
+    Args:
+        generator: `keras.Model` from latents `(batch, latent_dim)` to examples.
+        critic: `keras.Model` from examples to float32 scores `(batch, 1)`.
+        n_critic: critic steps in an iteration.
+        latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
+        ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
+            warms up: at step t the decay is at most (1 + t) / (10 + t).
+        seed: integer, the start of the random stream.
+
+    Attributes:
+        step: iterations done so far, a weight.
+        best_generator: `ema_generator` where there is one, else `generator`: the one to listen to.
+
+    Input of `fit`: a dataset whose elements hold the real examples of one iteration, `(n_critic * batch, ...)` float32:
+    a tensor, or a dictionary with the key `x`. Output of calling the model: examples for latents, by `best_generator`.
+
+    Raises:
+        ValueError: an argument is out of its range, or a batch does not divide by `n_critic`.
+    """
+
+    def __init__(self, generator, critic, n_critic=1, latent_distribution="normal", ema_decay=None, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        if n_critic < 1:
+            raise ValueError(f"`n_critic` must be at least 1. Received: n_critic={n_critic}")
+        if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
+            raise ValueError(f"`ema_decay` must be None or in [0, 1). Received: ema_decay={ema_decay}")
+        self.generator = generator
+        self.critic = critic
+        self.n_critic = n_critic
+        self.latent_distribution = latent_distribution
+        self.ema_decay = ema_decay
+        self.seed = seed
+        self.latent_dim = generator.input_shape[-1]
+        self.ema_generator = None
+        if ema_decay is not None:
+            self.ema_generator = keras.models.clone_model(generator)
+            self.ema_generator.set_weights(generator.get_weights())
+            self.ema_generator.trainable = False
+        self.step = self.add_weight(name="step", shape=(), dtype="int64", initializer="zeros", trainable=False)
+        self._terms = {name: keras.metrics.Mean(name=name) for name in self.term_names}
+        self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
+
+    # What a GAN adds to this base
+
+    term_names = ("critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm")
+
+    def critic_loss(self, real_scores, fake_scores):
+        """Return the scalar that a critic step lowers, before any penalty."""
+        raise NotImplementedError
+
+    def generator_loss(self, fake_scores):
+        """Return the scalar that the generator step lowers."""
+        raise NotImplementedError
+
+    def critic_penalties(self, real, fake, seed):
+        """Return `{name: (weight, raw penalty)}`; each penalty times its weight is added to the critic's loss."""
+        return {}
+
+    # Keras's contract
+
+    @property
+    def best_generator(self):
+        return self.ema_generator or self.generator
+
+    @property
+    def metrics(self):
+        return list(self._terms.values())
+
+    def call(self, latents, training=False):
+        return self.best_generator(latents, training=training)
+
+    def compile(self, generator_optimizer, critic_optimizer, jit_compile="auto", **kwargs):
+        """Set both optimizers.
+
+        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
+
+        Args:
+            generator_optimizer: `keras.Optimizer`, name or configuration.
+            critic_optimizer: likewise; the two must not be the same object.
+            jit_compile: whether XLA compiles the step. `"auto"` is yes on a GPU and no on a CPU, where it does not pay.
+            **kwargs: `run_eagerly` and `steps_per_execution` of `keras.Model.compile`.
+
+        Raises:
+            ValueError: both optimizers are one object.
+        """
+        if generator_optimizer is critic_optimizer and isinstance(generator_optimizer, keras.Optimizer):
+            raise ValueError("The generator and the critic need an optimizer each. Received: the same object twice.")
+        if jit_compile == "auto":
+            jit_compile = bool(tf.config.list_logical_devices("GPU"))
+        super().compile(optimizer=None, jit_compile=jit_compile, **kwargs)
+        self.generator_optimizer = _ready(generator_optimizer, self.generator)
+        self.critic_optimizer = _ready(critic_optimizer, self.critic)
+
+    def get_compile_config(self):
+        return {
+            "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
+            "critic_optimizer": keras.optimizers.serialize(self.critic_optimizer),
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**{name: keras.optimizers.deserialize(value) for name, value in config.items()})
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "critic": keras.saving.serialize_keras_object(self.critic),
+            "n_critic": self.n_critic,
+            "latent_distribution": self.latent_distribution,
+            "ema_decay": self.ema_decay,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
+        return cls(**{**config, **networks})
+
+    # One iteration
+
+    def train_step(self, data):
+        for i, real in enumerate(self._split(data["x"] if isinstance(data, dict) else data)):
+            self._critic_step(real, folded_seed(self.seed, self.step, i))
+        self._generator_step(tf.shape(real)[0], folded_seed(self.seed, self.step, self.n_critic))
+        self._update_ema()
+        self.step.assign_add(1)
+        return self.get_metrics_result()
+
+    def _split(self, examples):
+        """Split the examples of an iteration into those of its critic steps."""
+        count = examples.shape[0]
+        if count is not None and count % self.n_critic:
+            raise ValueError(
+                f"An element must hold the examples of n_critic={self.n_critic} critic steps: its first axis must be a "
+                f"multiple of it. Received: shape {tuple(examples.shape)}"
+            )
+        return tf.split(examples, self.n_critic)
+
+    def _critic_step(self, real, seed):
+        fake = self.generator(self._latents(tf.shape(real)[0], seed), training=True)
+        with tf.GradientTape() as tape:
+            # One call for both: no layer mixes examples, so the scores are those of two calls.
+            real_scores, fake_scores = tf.split(self.critic(tf.concat([real, fake], axis=0), training=True), 2)
+            loss = self.critic_loss(real_scores, fake_scores)
+            penalties = self.critic_penalties(real, fake, seed)
+            total = tf.add_n([loss, *(weight * penalty for weight, penalty in penalties.values())])
+            scaled = self.critic_optimizer.scale_loss(total)
+        self._record(
+            critic_loss=loss,
+            score_gap=tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores),
+            critic_gradient_norm=_descend(tape, scaled, self.critic_optimizer, self.critic),
+            **{name: penalty for name, (_, penalty) in penalties.items()},
+        )
+
+    def _generator_step(self, count, seed):
+        with tf.GradientTape() as tape:
+            fake = self.generator(self._latents(count, seed), training=True)
+            loss = self.generator_loss(self.critic(fake, training=True))
+            scaled = self.generator_optimizer.scale_loss(loss)
+        self._record(
+            generator_loss=loss,
+            generator_gradient_norm=_descend(tape, scaled, self.generator_optimizer, self.generator),
+        )
+
+    def _latents(self, count, seed):
+        return latent_noise((count, self.latent_dim), seed, self.latent_distribution)
+
+    def _record(self, **terms):
+        for name, value in terms.items():
+            self._terms[name].update_state(value)
+
+    def _update_ema(self):
+        if self.ema_generator is None:
+            return
+        done = tf.cast(self.step, tf.float32)
+        decay = tf.minimum(self.ema_decay, (1.0 + done) / (10.0 + done))
+        for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
+            average.assign_add((1.0 - decay) * (weight - average))
+
+
+def _ready(optimizer, network):
+    """Return the optimizer with its slots made, or loading would drop them, and with loss scaling where it is needed."""
+    optimizer = keras.optimizers.get(optimizer)
+    half = any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers)
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+def _descend(tape, scaled_loss, optimizer, network):
+    """Take one optimizer step on the network and return the norm of its unscaled gradient."""
+    gradients = tape.gradient(scaled_loss, network.trainable_variables)
+    norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(1.0)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it skips a step that overflows: nothing moves
+        norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
+    optimizer.apply(gradients, network.trainable_variables)
+    return norm

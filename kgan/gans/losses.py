@@ -1,0 +1,53 @@
+"""Adversarial losses: pure functions of float32 scores `(batch, 1)`, each returning a scalar."""
+
+import tensorflow as tf
+
+
+def wasserstein_critic_loss(real_scores, fake_scores):
+    """Return mean D(fake) - mean D(real): minus the critic's estimate of the Wasserstein distance.
+
+    Reference: Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1. https://arxiv.org/abs/1701.07875
+    """
+    return tf.reduce_mean(fake_scores) - tf.reduce_mean(real_scores)
+
+
+def wasserstein_generator_loss(fake_scores):
+    """Return -mean D(fake). Reference: as `wasserstein_critic_loss`."""
+    return -tf.reduce_mean(fake_scores)
+
+
+def logistic_critic_loss(real_scores, fake_scores):
+    """Return the mean cross-entropy of telling real (1) from fake (0), scores being logits.
+
+    It is half of -E log s(D(real)) - E log(1 - s(D(fake))), as DCGAN code computes it: log 2 where the critic cannot tell.
+
+    Reference: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1. https://arxiv.org/abs/1406.2661
+    """
+    return 0.5 * (tf.reduce_mean(tf.math.softplus(-real_scores)) + tf.reduce_mean(tf.math.softplus(fake_scores)))
+
+
+def logistic_generator_loss(fake_scores):
+    """Return -E log s(D(fake)), the non-saturating loss. Reference: as `logistic_critic_loss`, section 3."""
+    return tf.reduce_mean(tf.math.softplus(-fake_scores))
+
+
+def gradient_penalty(critic, real, fake, mix):
+    """Return E[(||grad of D at x|| - 1)^2] for x = real + mix (fake - real).
+
+    Args:
+        critic: a function from examples to scores.
+        real, fake: float32 examples `(batch, ...)`.
+        mix: coefficients in [0, 1], `(batch,)`: one per example, uniform in the paper.
+
+    Reference: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", section 4.
+        https://arxiv.org/abs/1704.00028
+    """
+    mix = tf.reshape(mix, [-1] + [1] * (real.shape.rank - 1))
+    points = real + mix * (fake - real)
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        scores = critic(points)
+    gradients = tape.gradient(scores, points)
+    # The root's own gradient is infinite at zero, so a critic that is flat somewhere would turn all weights into NaN.
+    norms = tf.sqrt(tf.reduce_sum(tf.square(gradients), axis=range(1, real.shape.rank)) + 1e-12)
+    return tf.reduce_mean(tf.square(norms - 1.0))

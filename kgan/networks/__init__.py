@@ -1,0 +1,14 @@
+"""Generators and critics: tensors in, tensors out. They know nothing of audio, files or configuration."""
+
+from kgan.networks.phase_shuffle import PhaseShuffle
+from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
+from kgan.networks.wave import wave_critic, wave_generator, wave_strides
+
+__all__ = [
+    "PhaseShuffle",
+    "StridedConv1D",
+    "StridedConv1DTranspose",
+    "wave_critic",
+    "wave_generator",
+    "wave_strides",
+]

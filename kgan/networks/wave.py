@@ -1,0 +1,136 @@
+"""WaveGAN's generator and critic: 1-D convolutions of 25 taps and stride 4.
+
+Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix D. https://arxiv.org/abs/1802.04208
+"""
+
+import math
+
+import keras
+
+from kgan.errors import InputError
+from kgan.networks.phase_shuffle import PhaseShuffle
+from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
+
+START_LENGTH = 16  # positions that the dense layer lays out
+NEGATIVE_SLOPE = 0.2
+
+
+def wave_strides(length_samples):
+    """Return the strides that take 16 positions to `length_samples`: fours, then a two where one is left over.
+
+    Raises:
+        InputError: the length is not 16 times a power of two.
+
+    Example:
+        >>> wave_strides(16384), wave_strides(32768)
+        ([4, 4, 4, 4, 4], [4, 4, 4, 4, 4, 2])
+    """
+    doublings = round(math.log2(max(length_samples, 2 * START_LENGTH) / START_LENGTH))
+    nearest = START_LENGTH * 2**doublings
+    if length_samples != nearest:
+        raise InputError(
+            f"The clip length must be {START_LENGTH} times a power of two, such as 8192, 16384, 32768 or 65536 samples."
+            f" Received: {length_samples}. Nearest: {nearest}."
+        )
+    return [4] * (doublings // 2) + [2] * (doublings % 2)
+
+
+def wave_generator(
+    length_samples=16384,
+    channels=1,
+    dim=64,
+    latent_dim=100,
+    kernel_size=25,
+    activation="leaky_relu",
+    weight_stddev=None,
+):
+    """Build the generator: latents `(batch, latent_dim)` -> waves `(batch, length_samples, channels)` in [-1, 1].
+
+    Args:
+        length_samples: 16 times a power of two.
+        channels: 1 for mono, 2 for stereo.
+        dim: channels before the last layer; the layers before it have 2, 4, 8... times as many.
+        latent_dim: width of the latents.
+        kernel_size: taps of every convolution.
+        activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
+        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+
+    Returns:
+        A `keras.Model`. The last layer computes in float32 under any precision: bfloat16 would quantise the sound to 8 bits.
+
+    Raises:
+        InputError: `length_samples` is not 16 times a power of two.
+
+    Example:
+        >>> wave_generator(dim=64).count_params()
+        19065345
+    """
+    strides = wave_strides(length_samples)
+    initializer = _initializer(weight_stddev)
+    widths = [dim * 2**i for i in reversed(range(len(strides)))]  # 16 d, 8 d, ... d for 16384 samples
+    latents = keras.Input((latent_dim,), name="latents")
+    x = keras.layers.Dense(START_LENGTH * widths[0], kernel_initializer=initializer())(latents)
+    x = keras.layers.Reshape((START_LENGTH, widths[0]))(x)
+    x = _activation(activation)(x)
+    for width, stride in zip(widths[1:], strides, strict=False):
+        x = StridedConv1DTranspose(width, kernel_size, stride, kernel_initializer=initializer())(x)
+        x = _activation(activation)(x)
+    x = StridedConv1DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="wave_generator")
+
+
+def wave_critic(
+    length_samples=16384,
+    channels=1,
+    dim=64,
+    kernel_size=25,
+    weight_stddev=None,
+    phase_shuffle=0,
+    phase_shuffle_per="example",
+    seed=0,
+):
+    """Build the critic: waves `(batch, length_samples, channels)` -> scores `(batch, 1)`, float32 and unbounded.
+
+    Args:
+        length_samples: 16 times a power of two.
+        channels: 1 for mono, 2 for stereo.
+        dim: channels of the first layer; each next layer doubles them.
+        kernel_size: taps of every convolution.
+        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        phase_shuffle: radius in samples of the shuffle after every layer but the last; 0 for none, 2 in the paper.
+        phase_shuffle_per: `"example"` or `"batch"`, see `PhaseShuffle`.
+        seed: start of the shuffle's random stream.
+
+    Raises:
+        InputError: `length_samples` is not 16 times a power of two.
+
+    Example:
+        >>> wave_critic(dim=64).count_params()
+        17427969
+    """
+    strides = wave_strides(length_samples)
+    initializer = _initializer(weight_stddev)
+    waves = keras.Input((length_samples, channels), name="waves")
+    x = waves
+    for i, stride in enumerate(strides):
+        x = StridedConv1D(dim * 2**i, kernel_size, stride, kernel_initializer=initializer())(x)
+        x = _activation("leaky_relu")(x)
+        if phase_shuffle and i < len(strides) - 1:
+            x = PhaseShuffle(phase_shuffle, phase_shuffle_per, seed=seed + i)(x)
+    x = keras.layers.Flatten()(x)
+    scores = keras.layers.Dense(1, kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(waves, scores, name="wave_critic")
+
+
+def _initializer(weight_stddev):
+    """Return a factory: each weight needs an initializer of its own, or equal shapes would start with equal values."""
+    if weight_stddev is None:
+        return keras.initializers.GlorotUniform
+    return lambda: keras.initializers.RandomNormal(stddev=weight_stddev)
+
+
+def _activation(name):
+    layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: keras.layers.LeakyReLU(negative_slope=NEGATIVE_SLOPE)}
+    if name not in layers:
+        raise ValueError(f"`activation` must be one of {sorted(layers)}. Received: activation={name!r}")
+    return layers[name]()

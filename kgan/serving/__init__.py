@@ -1,0 +1,1 @@
+"""What leaves the workshop: SavedModels, and the way back from them to sound."""

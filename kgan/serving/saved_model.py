@@ -1,0 +1,135 @@
+"""SavedModels: written for TensorFlow Serving, read back without the code that trained them."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+import yaml
+
+from kgan.errors import InputError
+from kgan.files import whole_folder
+from kgan.synthesizer import Synthesizer, item_latents
+
+SIGNATURES = ("serving_default", "sample", "wav")
+
+
+def export_saved_model(synthesizer, config_yaml, folder):
+    """Write the next version of a SavedModel, `folder/1`, `folder/2`, ...; earlier versions are not touched.
+
+    Signatures, each returning a dictionary:
+        `serving_default`: `latents` float32 `(batch, latent_dim)` -> `audio` float32 `(batch, samples[, channels])`.
+        `sample`: `count` int32 and `seed` int64, scalars -> `audio` and the `latents` it was made of; a sound depends on
+            the seed and its index alone.
+        `wav`: `latents` -> `wav`, the bytes of a 16-bit WAV file for each.
+
+    It holds stock operations alone, so `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained.
+
+    Args:
+        synthesizer: a `kgan.Synthesizer`.
+        config_yaml: text of the run's configuration.
+        folder: the model's folder; its name is the model's name for TensorFlow Serving.
+
+    Returns:
+        The version's folder, a `Path`.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    version = folder / str(max(_versions(folder), default=0) + 1)
+    try:
+        with whole_folder(version) as scratch:
+            _write(synthesizer, scratch)
+            (scratch / "assets").mkdir(exist_ok=True)
+            (scratch / "assets" / "config.yaml").write_text(config_yaml, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"A SavedModel needs a folder that can be written. Received: {folder} ({error.strerror}).") from error
+    return version
+
+
+def _write(synthesizer, folder):
+    latents_spec = tf.TensorSpec([None, synthesizer.latent_dim], tf.float32, name="latents")
+
+    def audio(latents):
+        return {"audio": synthesizer.audio(latents)}
+
+    def sample(count, seed):
+        latents = item_latents(count, seed, synthesizer.latent_dim, synthesizer.latent_distribution)
+        return {"audio": synthesizer.audio(latents), "latents": latents}
+
+    def wav(latents):
+        waves = synthesizer.audio(latents)
+        waves = waves if waves.shape.rank == 3 else waves[..., tf.newaxis]
+        encoded = tf.map_fn(
+            lambda wave: tf.audio.encode_wav(wave, synthesizer.sample_rate_hz),
+            waves,
+            fn_output_signature=tf.TensorSpec([], tf.string),
+        )
+        return {"wav": encoded}
+
+    archive = keras.export.ExportArchive()
+    archive.track(synthesizer.generator)
+    archive.track(synthesizer.representation)
+    archive.add_endpoint("serving_default", audio, input_signature=[latents_spec])
+    archive.add_endpoint(
+        "sample",
+        sample,
+        input_signature=[tf.TensorSpec([], tf.int32, name="count"), tf.TensorSpec([], tf.int64, name="seed")],
+    )
+    archive.add_endpoint("wav", wav, input_signature=[latents_spec])
+    archive.write_out(str(folder), verbose=False)
+
+
+class SavedSynthesizer(Synthesizer):
+    """A `Synthesizer` read from a SavedModel that `export_saved_model` wrote.
+
+    Args:
+        folder: a version's folder, or the folder of versions, of which the highest is taken.
+
+    Raises:
+        InputError: there is no SavedModel, or it is not one of kgan's.
+    """
+
+    def __init__(self, folder):
+        folder = saved_model_version(folder)
+        config_file = folder / "assets" / "config.yaml"
+        try:
+            # A complete read first: a model of another origin should not get as far as TensorFlow's loader.
+            config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+            self.sample_rate_hz = config["data"]["sample_rate_hz"]
+            self.latent_distribution = config["gan"]["latent_distribution"]
+            self.latent_dim = config["network"]["latent_dim"]
+        except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise _not_ours(folder, f"{config_file.relative_to(folder)} is missing or not kgan's") from error
+        try:
+            self._loaded = tf.saved_model.load(str(folder))
+        except Exception as error:  # what the loader raises depends on what is broken
+            raise _not_ours(folder, " ".join(str(error).split())) from error
+        missing = set(SIGNATURES) - set(self._loaded.signatures)
+        if missing:
+            raise _not_ours(folder, f"it lacks the signatures {', '.join(sorted(missing))}")
+
+    def audio(self, latents):
+        return self._loaded.signatures["serving_default"](latents=latents)["audio"]
+
+
+def saved_model_version(folder):
+    """Return the folder that holds `saved_model.pb`: the given one, or its highest version.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(folder)
+    versions = _versions(folder)
+    for candidate in (folder, folder / str(max(versions, default=0))):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    raise InputError(f"There is no run and no SavedModel in {folder}.")
+
+
+def _versions(folder):
+    return [int(path.name) for path in folder.glob("*") if path.name.isdecimal()]
+
+
+def _not_ours(folder, reason):
+    return InputError(f"A SavedModel must be one that kgan exported. Received: {folder}: {reason}.")

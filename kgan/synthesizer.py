@@ -1,0 +1,100 @@
+"""From latents to audio: the one place where a representation is decoded."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kgan.noise import folded_seed, latent_noise
+
+BATCH_SIZE = 64  # sounds made at once by `generate`, which bounds its memory
+
+
+class Synthesizer:
+    """A generator and the way back from its representation to audio.
+
+    Previews, files, scores and SavedModels all come from here, so they cannot disagree. It computes in float32 whatever
+    the precision of training.
+
+    Args:
+        gan: an `AdversarialModel`; its `best_generator` is copied, see `refresh`.
+        representation: the layer whose `encode` made the real examples.
+        sample_rate_hz: samples per second of the audio.
+
+    Example:
+        >>> synthesizer = Synthesizer(gan, Wave(), sample_rate_hz=16000)
+        >>> synthesizer.generate(synthesizer.latents(count=4, seed=7)).shape
+        (4, 16384)
+    """
+
+    def __init__(self, gan, representation, sample_rate_hz):
+        self.sample_rate_hz = sample_rate_hz
+        self.latent_dim = gan.latent_dim
+        self.latent_distribution = gan.latent_distribution
+        self.representation = representation
+        self.generator = _float32_copy(gan.best_generator)
+        self._audio = tf.function(
+            lambda latents: representation.decode(self.generator(latents, training=False)),
+            input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32)],
+        )
+
+    def refresh(self, gan):
+        """Take over the weights that the GAN has now."""
+        self.generator.set_weights(gan.best_generator.get_weights())
+
+    def audio(self, latents):
+        """Return audio for latents, as tensors: `(batch, latent_dim)` -> `(batch, samples[, channels])` in [-1, 1]."""
+        return self._audio(latents)
+
+    def latents(self, count, seed=0):
+        """Return `count` latents, float32 `(count, latent_dim)`. Number i depends on the seed and on i alone."""
+        return item_latents(count, seed, self.latent_dim, self.latent_distribution).numpy()
+
+    def generate(self, latents, progress=False):
+        """Return audio for any number of latents, as a numpy array, with a progress bar if asked for.
+
+        Raises:
+            ValueError: `latents` is not `(count, latent_dim)`, or not finite.
+        """
+        latents = np.asarray(latents, np.float32)
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim or not len(latents):
+            raise ValueError(f"Latents must be (count, {self.latent_dim}). Received: shape {latents.shape}")
+        if not np.isfinite(latents).all():
+            raise ValueError("Latents must be finite. Received: NaN or infinity")
+        batches = np.split(latents, range(BATCH_SIZE, len(latents), BATCH_SIZE))
+        bar = tqdm(batches, desc="Generating", unit=f" x {BATCH_SIZE} sounds", disable=not progress)
+        return np.concatenate([self.audio(tf.constant(batch)).numpy() for batch in bar])
+
+
+def item_latents(count, seed, latent_dim, distribution):
+    """Draw latents item by item, each from (seed, index): asking for more does not change the first."""
+    return tf.map_fn(
+        lambda index: latent_noise([latent_dim], folded_seed(seed, index), distribution),
+        tf.range(tf.cast(count, tf.int64)),
+        fn_output_signature=tf.TensorSpec([latent_dim], tf.float32),
+    )
+
+
+def interpolate(start, end, count, distribution="normal"):
+    """Return `count` latents from `start` to `end`, both `(latent_dim,)`, ends included.
+
+    Normal latents lie near a sphere, so the path follows its surface (slerp); uniform ones are joined by a straight line.
+
+    Reference: White 2016, "Sampling Generative Networks", section 2.1. https://arxiv.org/abs/1609.04468
+    """
+    t = np.linspace(0.0, 1.0, count)[:, None]
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    cosine = start @ end / (np.linalg.norm(start) * np.linalg.norm(end))
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    if distribution == "uniform" or np.sin(angle) < 1e-6:
+        return ((1.0 - t) * start + t * end).astype(np.float32)
+    return ((np.sin((1.0 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)).astype(np.float32)
+
+
+def _float32_copy(model):
+    def float32_layer(layer):
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    copy = keras.models.clone_model(model, clone_function=float32_layer)
+    copy.set_weights(model.get_weights())
+    return copy

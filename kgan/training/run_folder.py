@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import filelock
+import tensorflow as tf
+
+from kgan.callbacks.checkpoint import Checkpoint
+from kgan.config import CHANGEABLE, flatten, load_config, read_yaml, told_values, validated
+from kgan.errors import InputError
+from kgan.files import remove_unfinished, whole_file
+from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
+from kgan.synthesizer import Synthesizer
+from kgan.training.build import build_gan, build_representation
+from kgan.training.precision import fastest_precision
+
+
+class RunFolder:
+    """A run on disk: all that is needed to go on, to generate and to export, without any data set.
+
+    `config.yaml`, `checkpoints/`, `logs/` (TensorBoard), `history.csv`, `samples/` and `saved_model/`.
+
+    Args:
+        path: the folder; it need not exist.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path).expanduser()
+        self.config_file = self.path / "config.yaml"
+        self.checkpoints = self.path / "checkpoints"
+        self.history = self.path / "history.csv"
+        self.logs = self.path / "logs"
+        self.samples = self.path / "samples"
+        self.saved_model = self.path / "saved_model"
+
+    def lock(self):
+        """Take the run for this process until it ends, and remove what a killed one left half written.
+
+        Raises:
+            InputError: the folder cannot be written, or another process trains in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise InputError(f"Another process is training in {self.path}. Give this one another --run.") from None
+        except OSError as error:
+            raise InputError(f"The run needs a folder that can be written. Received: {self.path} ({error.strerror}).") from None
+        for folder in (self.checkpoints, self.samples, self.saved_model):
+            remove_unfinished(folder)
+        return lock
+
+    def exists(self):
+        """Return whether there is a run to go on with."""
+        return self.config_file.is_file()
+
+    def read_config(self):
+        """Return the run's `Config`."""
+        return validated(flatten(read_yaml(self.config_file)))
+
+    def write_config(self, config):
+        with whole_file(self.config_file) as scratch:
+            scratch.write_text(config.to_yaml(), encoding="utf-8")
+
+    def resumed_config(self, told, files=()):
+        """Return the run's `Config` with the budget and the reporting that are told anew, see `load_config`.
+
+        Raises:
+            InputError: something is told that the weights depend on, and it is not what the run was started with.
+        """
+        stored = flatten(read_yaml(self.config_file))
+        told = {name: value for name, value in told_values(told, files).items() if value != "auto"}
+        budget = {"training.steps", "training.minutes"}
+        renewed = dict.fromkeys(budget) if told.keys() & budget else {}
+        config = validated(stored | renewed | told)
+        now = flatten(config.model_dump())
+        changed = [name for name in stored if now[name] != stored[name] and name not in CHANGEABLE]
+        if changed:
+            listed = ", ".join(f"{name} {stored[name]} -> {now[name]}" for name in changed)
+            raise InputError(
+                f"{self.path} goes on with the settings it was started with. Received other ones: {listed}."
+                " Leave them out, or start another run with --run."
+            )
+        return config
+
+
+def new_config(told, files=()):
+    """Resolve the configuration of a new run and what it leaves to this machine: size and precision.
+
+    Returns:
+        The `Config`, and two lines that say what was chosen and how to choose otherwise.
+    """
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    config = load_config(told, files, accelerated=on_gpu)
+    network, training = config.network, config.training
+    ends = [f"{training.minutes:g} minutes"] if training.minutes else []
+    ends += [f"{training.steps:,} iterations"] if training.steps else []
+    found = "a GPU was found" if on_gpu else "no GPU was found; TF_CPP_MIN_LOG_LEVEL=0 shows why"
+    reason = "" if told.get("size", "auto") != "auto" else f" ({found})"
+    other = "small" if config.size == "full" else "full"
+    lines = [
+        f"Size {config.size}{reason}: dim {network.dim}, batch {training.batch_size}, {' or '.join(ends) or 'no end'}."
+        f" Otherwise: --size {other}, --network.dim 32, --minutes 60."
+    ]
+    if training.precision == "auto":
+        training.precision, speed = fastest_precision(on_gpu)
+        measured = f"its matrix products are {speed:.1f} times as fast as float32's here" if speed > 1 else "none is faster"
+        lines.append(f"Precision {training.precision}: {measured}. Otherwise: --precision float32.")
+    else:
+        lines.append(f"Precision {training.precision}, as told. Otherwise: --precision auto.")
+    return config, lines
+
+
+def load_synthesizer(path):
+    """Return the `Synthesizer` of a run folder or of a SavedModel.
+
+    Raises:
+        InputError: it is neither, or the run has no checkpoint yet.
+    """
+    run = RunFolder(path)
+    return _of_run(run) if run.exists() else SavedSynthesizer(run.path)
+
+
+def export_run(path, folder):
+    """Write a run's newest checkpoint as the next version of a SavedModel and return the version's folder.
+
+    Raises:
+        InputError: there is no such run, it has no checkpoint, or the folder cannot be written.
+    """
+    run = RunFolder(path)
+    if not run.exists():
+        raise InputError(f"There is no run in {path}: it has no config.yaml.")
+    return export_saved_model(_of_run(run), run.read_config().to_yaml(), folder)
+
+
+def _of_run(run):
+    config = run.read_config()
+    gan = build_gan(config)
+    if not Checkpoint(run.checkpoints).restore(gan):
+        raise InputError(f"The run {run.path} has no checkpoint yet: train it first.")
+    return Synthesizer(gan, build_representation(config), config.data.sample_rate_hz)

@@ -1,0 +1,109 @@
+"""The run: from a resolved configuration to sounds, checkpoints and a SavedModel."""
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from kgan.audio.pitch import FRAME_S, estimate_pitch
+from kgan.callbacks import (
+    Budget,
+    Checkpoint,
+    HealthWatch,
+    HistoryCSV,
+    Interrupt,
+    Preview,
+    ProgressBar,
+    Throughput,
+)
+from kgan.data.pipeline import training_dataset
+from kgan.serving.saved_model import export_saved_model
+from kgan.synthesizer import Synthesizer
+from kgan.training.build import build_gan, build_representation, load_sounds
+from kgan.training.run_folder import RunFolder
+
+COMPARED_SOUNDS = 64  # generated and real, for their harmonicity
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        step: iterations done in all.
+        signal_number: the signal that ended it, None without any.
+        failure: why it had to stop, None where all is well.
+    """
+
+    step: int
+    signal_number: int | None = None
+    failure: str | None = None
+
+
+def train(config, run: RunFolder):
+    """Train a run from where it stands to the end of its budget, and export it.
+
+    Args:
+        config: the resolved `Config`; the run's own if it goes on.
+        run: its folder, locked.
+
+    Returns:
+        An `Outcome`.
+
+    Raises:
+        InputError: the configuration or the data cannot be used; nothing is changed then.
+        OSError: the disk is full or fails; the last checkpoint is kept.
+    """
+    gan = build_gan(config)
+    representation = build_representation(config)
+    training = config.training
+    checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes)
+    budget = Budget(checkpoint, training.steps, training.minutes)
+    start_step = checkpoint.restore(gan)
+    synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
+    if start_step and budget.spent(start_step):
+        run.write_config(config)
+        if not run.saved_model.exists():  # it was ended between its last checkpoint and its export
+            _export(synthesizer, config, run)
+        return Outcome(start_step)
+    sounds = load_sounds(config)
+    run.write_config(config)
+    dataset = training_dataset(
+        sounds, representation, training.batch_size, gan.n_critic, seed=config.seed, start_step=start_step
+    )
+    health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
+    preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
+    interrupt = Interrupt()
+    callbacks = [
+        Throughput(gan.n_critic * training.batch_size),
+        ProgressBar(budget),
+        HistoryCSV(run.history, training.log_steps, run.logs),
+        health,
+        checkpoint,
+        preview,
+        budget,
+        interrupt,
+    ]
+    tqdm.write(f"{'Resuming' if start_step else 'Training'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly.")
+    gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+    if health.failure is None:
+        synthesizer.refresh(gan)
+        _export(synthesizer, config, run)
+        _compare(synthesizer, sounds, config.seed)
+    return Outcome(int(gan.step), interrupt.received, health.failure)
+
+
+def _export(synthesizer, config, run):
+    version = export_saved_model(synthesizer, config.to_yaml(), run.saved_model)
+    tqdm.write(f"Sounds and pictures: {run.samples}. SavedModel: {version}.")
+
+
+def _compare(synthesizer, sounds, seed):
+    """Say how harmonic the generated sounds are, beside real ones."""
+    real = sounds.waveforms(np.linspace(0, len(sounds) - 1, min(len(sounds), COMPARED_SOUNDS)).astype(int))
+    if real.ndim == 3 or real.shape[1] < FRAME_S * sounds.sample_rate_hz:
+        return
+    fake = synthesizer.generate(synthesizer.latents(COMPARED_SOUNDS, seed))
+    medians = [np.median(estimate_pitch(audio, sounds.sample_rate_hz).harmonicity) for audio in (fake, real)]
+    tqdm.write("Harmonicity (1: a steady note, below 0.5: noise): generated {:.2f}, real {:.2f}.".format(*medians))

@@ -1,0 +1,53 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+
+setup(
+    name="kgan",
+    version=re.search(r'__version__ = "(.+)"', (here / "kgan/__init__.py").read_text(encoding="utf-8"))[1],
+    description="GANs that synthesise sounds, on Keras 3 and TensorFlow",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10,<3.13",
+    packages=[*find_packages(include=["kgan", "kgan.*"]), "kgan.configs"],
+    package_dir={"kgan.configs": "configs"},  # the same files serve a checkout and an installed package
+    package_data={"kgan.configs": ["*.yaml"]},
+    install_requires=[
+        "tensorflow>=2.18,<2.22",
+        "keras>=3.8,<4",
+        "numpy>=1.26",
+        "librosa>=0.10.2",
+        "soundfile>=0.12",
+        "soxr>=0.3.2",
+        "matplotlib>=3.8",
+        "tensorboard",
+        "pydantic>=2.5,<3",
+        "pyyaml>=6",
+        "tqdm>=4.60",
+        "joblib>=1.3",
+        "platformdirs>=3",
+        "filelock>=3.10",
+        # The built-in notes: a SoundFont, MIDI files, and a renderer that has no wheel for ARM on Linux and Windows.
+        "pretty_midi>=0.2.10",
+        "mido>=1.3",
+        'midirenderer>=0.1.3; platform_machine == "x86_64" or platform_machine == "AMD64"'
+        ' or (sys_platform == "darwin" and platform_machine == "arm64")',
+    ],
+    extras_require={
+        "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
+        "test": ["pytest>=8", "ruff>=0.15,<0.16", "nbclient>=0.10", "ipykernel>=6"],
+    },
+    entry_points={"console_scripts": ["kgan = kgan.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Multimedia :: Sound/Audio :: Sound Synthesis",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
