@@ -1,0 +1,65 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+from kgan.data.sounds import Sounds, to_int16
+from kgan.gans import WGANGP
+from kgan.networks import wave_critic, wave_generator
+
+LENGTH, DIM, LATENT_DIM = 1024, 4, 8
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def tiny_sounds():
+    """Forty decaying sines of 1,024 samples, told apart by their label."""
+    time_s = np.arange(LENGTH) / 16000
+    numbers = np.arange(40, dtype=np.int32)
+    audio = np.exp(-20 * time_s) * np.sin(2 * np.pi * (100 + 25 * numbers[:, None]) * time_s)
+    return Sounds(to_int16(audio), 16000, [str(i) for i in numbers], labels={"number": numbers})
+
+
+@pytest.fixture
+def make_gan():
+    """Return a function that builds a small compiled GAN, always from the same initial weights."""
+
+    def make(gan_class=WGANGP, optimizer=None, dtype="float32", phase_shuffle=0, length=LENGTH, **options):
+        keras.utils.set_random_seed(1)
+        previous = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(dtype)
+        try:
+            generator = wave_generator(length, dim=DIM, latent_dim=LATENT_DIM)
+            critic = wave_critic(length, dim=DIM, phase_shuffle=phase_shuffle)
+            gan = gan_class(generator, critic, **options)
+        finally:
+            keras.config.set_dtype_policy(previous)
+        optimizer = optimizer or (lambda: keras.optimizers.Adam(1e-3, 0.5, 0.9))
+        gan.compile(optimizer(), optimizer())
+        return gan
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def notes_cache(tmp_path_factory):
+    """The built-in notes rendered once for all tests, half a minute on two cores."""
+    return tmp_path_factory.mktemp("notes")
+
+
+@pytest.fixture
+def weights_of():
+    """Return a function that lists all that a GAN saves: networks, running average, step and both optimizers."""
+
+    def list_weights(gan):
+        optimizers = [gan.generator_optimizer, gan.critic_optimizer]
+        return [v.numpy() for v in (*gan.weights, *(v for o in optimizers for v in o.variables))]
+
+    return list_weights

@@ -1,0 +1,203 @@
+"""What every GAN has from `AdversarialModel`, tried on the three of them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kgan.data.pipeline import training_dataset
+from kgan.gans import DCGAN, WGAN, WGANGP
+from kgan.noise import folded_seed
+from kgan.representations import Wave
+
+GANS = [DCGAN, WGAN, WGANGP]
+
+
+def sgd():
+    return keras.optimizers.SGD(0.1)
+
+
+def batch_of(gan, size=3, seed=0):
+    return tf.random.stateless_uniform((gan.n_critic * size, 1024, 1), (seed, 1), -1.0, 1.0)
+
+
+def values(network):
+    return [w.numpy() for w in network.trainable_variables]
+
+
+def moved(before, network):
+    return [not np.array_equal(old, new) for old, new in zip(before, values(network), strict=True)]
+
+
+@pytest.mark.parametrize("gan_class", GANS)
+def test_each_phase_moves_its_own_network_alone(make_gan, gan_class):
+    gan = make_gan(gan_class, optimizer=sgd)
+    generator, critic = values(gan.generator), values(gan.critic)
+    gan._critic_step(batch_of(gan)[:3], folded_seed(0, 1))
+    assert not any(moved(generator, gan.generator))
+    assert moved(critic, gan.critic)[:-1] == [True] * (len(critic) - 1)
+    critic = values(gan.critic)
+    gan._generator_step(3, folded_seed(0, 2))
+    assert all(moved(generator, gan.generator))
+    assert not any(moved(critic, gan.critic))
+
+
+@pytest.mark.parametrize("gan_class", GANS)
+def test_an_iteration_is_n_critic_steps_on_their_own_examples_then_one_of_the_generator(make_gan, gan_class):
+    """`train_step` against the two phases called by hand."""
+    whole, by_hand = (make_gan(gan_class, optimizer=sgd, n_critic=3, seed=5) for _ in range(2))
+    examples = batch_of(whole)
+    whole.train_step({"x": examples})
+    for i in range(3):
+        by_hand._critic_step(examples[3 * i : 3 * i + 3], folded_seed(5, 0, i))
+    by_hand._generator_step(3, folded_seed(5, 0, 3))
+    for network in ("generator", "critic"):
+        for mine, expected in zip(values(getattr(whole, network)), values(getattr(by_hand, network)), strict=True):
+            np.testing.assert_allclose(mine, expected, atol=1e-7)
+    assert int(whole.step) == 1
+    assert int(whole.critic_optimizer.iterations) == 3
+    assert int(whole.generator_optimizer.iterations) == 1
+
+
+def test_generator_step_follows_its_gradient(make_gan):
+    """One SGD step by hand, from the definition of the loss."""
+    gan = make_gan(WGANGP, optimizer=sgd)
+    seed = folded_seed(0, 7)
+    latents = tf.random.stateless_normal((4, 8), seed)
+    with tf.GradientTape() as tape:
+        loss = -tf.reduce_mean(gan.critic(gan.generator(latents)))
+    gradients = tape.gradient(loss, gan.generator.trainable_variables)
+    expected = [w - 0.1 * g.numpy() for w, g in zip(values(gan.generator), gradients, strict=True)]
+    gan._generator_step(4, seed)
+    for mine, hand in zip(values(gan.generator), expected, strict=True):
+        np.testing.assert_allclose(mine, hand, atol=1e-7)
+    result = gan.get_metrics_result()
+    np.testing.assert_allclose(result["generator_loss"], loss, rtol=1e-5)
+    norm = np.sqrt(sum(np.sum(g.numpy() ** 2) for g in gradients))
+    np.testing.assert_allclose(result["generator_gradient_norm"], norm, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gan_class", GANS)
+def test_metrics_have_their_names_and_meaning(make_gan, gan_class):
+    gan = make_gan(gan_class, n_critic=2)
+    result = gan.train_step({"x": batch_of(gan)})
+    names = {"critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm"}
+    assert result.keys() == names | ({"gradient_penalty"} if gan_class is WGANGP else set())
+    assert {metric.name for metric in gan.metrics} == result.keys()
+    if gan_class is not DCGAN:
+        np.testing.assert_allclose(result["critic_loss"], -result["score_gap"], rtol=1e-5)
+
+
+def test_labels_beside_x_and_bare_tensors_are_accepted(make_gan):
+    gan, other = make_gan(), make_gan()
+    examples = batch_of(gan)
+    first = gan.train_step({"x": examples, "pitch": tf.zeros((15,), tf.int32)})
+    second = other.train_step(examples)
+    assert {k: float(v) for k, v in first.items()} == {k: float(v) for k, v in second.items()}
+
+
+def test_noise_differs_between_steps_and_phases_and_repeats_with_the_seed(make_gan):
+    gan = make_gan()
+    seen = {tuple(gan._latents(1, folded_seed(0, step, i)).numpy().ravel()) for step in range(4) for i in range(6)}
+    assert len(seen) == 24
+
+
+def test_running_average_warms_up_by_hand(make_gan):
+    gan = make_gan(DCGAN, optimizer=sgd, ema_decay=0.3)
+    average = values_of_weights(gan.generator)
+    for step in range(6):
+        gan.train_step(batch_of(gan, seed=step))
+        decay = min(0.3, (1 + step) / (10 + step))
+        weights = values_of_weights(gan.generator)
+        average = [decay * a + (1 - decay) * w for a, w in zip(average, weights, strict=True)]
+        for mine, hand in zip(values_of_weights(gan.ema_generator), average, strict=True):
+            np.testing.assert_allclose(mine, hand, atol=1e-6)
+    assert gan.best_generator is gan.ema_generator
+    assert make_gan(DCGAN).best_generator is not None
+
+
+def values_of_weights(network):
+    return [w.numpy() for w in network.weights]
+
+
+@pytest.mark.parametrize("gan_class", GANS)
+def test_keras_file_keeps_everything_and_training_goes_on_the_same(make_gan, tiny_sounds, tmp_path, weights_of, gan_class):
+    options = {"batch_size": 4, "seed": 1}
+    gan = make_gan(gan_class, ema_decay=0.9, seed=2, phase_shuffle=1)
+    dataset = training_dataset(tiny_sounds, Wave(), n_critic=gan.n_critic, **options)
+    gan.fit(dataset, steps_per_epoch=3, verbose=0)
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.models.load_model(tmp_path / "gan.keras")
+    assert type(loaded) is gan_class
+    scalars = {name for name, value in gan.get_config().items() if not isinstance(value, dict)}
+    assert scalars >= {"n_critic", "latent_distribution", "ema_decay", "seed"}
+    assert {name: loaded.get_config()[name] for name in scalars} == {name: gan.get_config()[name] for name in scalars}
+    for mine, expected in zip(weights_of(loaded), weights_of(gan), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+    later = training_dataset(tiny_sounds, Wave(), n_critic=gan.n_critic, start_step=3, **options)
+    for model in (gan, loaded):
+        model.fit(later, steps_per_epoch=2, verbose=0)
+    for mine, expected in zip(weights_of(loaded), weights_of(gan), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_weights_file_keeps_optimizers_average_and_step(make_gan, tmp_path, weights_of):
+    gan = make_gan(ema_decay=0.9)
+    gan.train_step(batch_of(gan))
+    gan.save_weights(tmp_path / "gan.weights.h5")
+    fresh = make_gan(ema_decay=0.9)
+    assert int(fresh.step) == 0
+    fresh.load_weights(tmp_path / "gan.weights.h5")
+    assert int(fresh.step) == 1
+    assert len(weights_of(gan)) > 60
+    for mine, expected in zip(weights_of(fresh), weights_of(gan), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("gan_class", GANS)
+def test_mixed_precision_follows_float32(make_gan, gan_class, dtype):
+    def small_steps():
+        return keras.optimizers.SGD(1e-3)
+
+    full, mixed = make_gan(gan_class, optimizer=small_steps), make_gan(gan_class, optimizer=small_steps, dtype=dtype)
+    scaled = [isinstance(o, keras.optimizers.LossScaleOptimizer) for o in (mixed.generator_optimizer, mixed.critic_optimizer)]
+    assert scaled == [dtype == "mixed_float16"] * 2
+    assert all(w.dtype == "float32" for w in mixed.generator.weights + mixed.critic.weights)
+    results = [gan.train_step(batch_of(gan)) for gan in (full, mixed)]
+    for name in results[0]:
+        np.testing.assert_allclose(results[1][name], results[0][name], rtol=0.05, atol=0.02, err_msg=name)
+    for mine, expected in zip(values(mixed.critic), values(full.critic), strict=True):
+        assert np.abs(mine - expected).max() < 0.01
+
+
+def test_an_overflow_in_float16_skips_the_step_and_halves_the_scale(make_gan):
+    gan = make_gan(dtype="mixed_float16", n_critic=1)
+    before = values(gan.critic)
+    gan.train_step(batch_of(gan) * 1e6)
+    assert not any(moved(before, gan.critic))
+    assert float(gan.critic_optimizer.dynamic_scale) == 2.0**14
+    assert np.isfinite(float(gan.get_metrics_result()["critic_gradient_norm"]))
+
+
+def test_fit_in_a_compiled_graph_equals_eager_steps(make_gan, tiny_sounds, weights_of):
+    compiled, eager = make_gan(optimizer=sgd), make_gan(optimizer=sgd)
+    dataset = training_dataset(tiny_sounds, Wave(), batch_size=4, n_critic=5)
+    compiled.fit(dataset, steps_per_epoch=3, verbose=0)
+    for element in dataset.take(3):
+        eager.train_step(element)
+    for mine, expected in zip(weights_of(compiled), weights_of(eager), strict=True):
+        np.testing.assert_allclose(mine, expected, atol=2e-5)
+
+
+def test_errors_state_rule_and_value(make_gan):
+    gan = make_gan()
+    with pytest.raises(ValueError, match="n_critic=5 critic steps.*Received: shape \\(7, 1024, 1\\)"):
+        gan.train_step(tf.zeros((7, 1024, 1)))
+    with pytest.raises(ValueError, match="`n_critic` must be at least 1. Received: n_critic=0"):
+        make_gan(n_critic=0)
+    with pytest.raises(ValueError, match="Received: ema_decay=1.0"):
+        make_gan(ema_decay=1.0)
+    one = keras.optimizers.Adam()
+    with pytest.raises(ValueError, match="an optimizer each"):
+        gan.compile(one, one)

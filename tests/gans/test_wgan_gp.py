@@ -1,0 +1,37 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan.gans.losses import gradient_penalty
+from kgan.noise import folded_seed
+
+
+def test_critic_step_lowers_the_published_loss_by_hand(make_gan):
+    """Algorithm 1: D(fake) - D(real) + lambda (||grad|| - 1)^2, with one uniform coefficient per example."""
+    gan = make_gan(optimizer=lambda: keras.optimizers.SGD(0.1), gradient_penalty_weight=7.0)
+    real = tf.random.stateless_uniform((4, 1024, 1), (0, 1), -1.0, 1.0)
+    seed = folded_seed(0, 9)
+    fake = gan.generator(tf.random.stateless_normal((4, 8), seed))
+    mix = tf.random.stateless_uniform((4,), tf.random.experimental.stateless_fold_in(seed, 1))
+    with tf.GradientTape() as tape:
+        penalty = gradient_penalty(gan.critic, real, fake, mix)
+        loss = tf.reduce_mean(gan.critic(fake)) - tf.reduce_mean(gan.critic(real)) + 7.0 * penalty
+    gradients = tape.gradient(loss, gan.critic.trainable_variables)
+    expected = [w.numpy() - 0.1 * g.numpy() for w, g in zip(gan.critic.trainable_variables[:-1], gradients, strict=False)]
+    gan._critic_step(real, seed)
+    for mine, hand in zip(gan.critic.trainable_variables[:-1], expected, strict=True):
+        np.testing.assert_allclose(mine, hand, atol=1e-6)
+    np.testing.assert_allclose(gan.get_metrics_result()["gradient_penalty"], penalty, rtol=1e-4)
+
+
+def test_mixing_coefficients_are_uniform_and_one_per_example(make_gan):
+    gan = make_gan()
+    seen = []
+    gan.critic = lambda points, training: seen.append(points) or tf.reduce_sum(points, axis=(1, 2))[:, None]
+    gan.critic_penalties(tf.zeros((2000, 2, 1)), tf.ones((2000, 2, 1)), folded_seed(0, 1))
+    mix = seen[0].numpy()[..., 0]
+    assert (mix[:, 0] == mix[:, 1]).all()
+    assert 0 <= mix.min() < 0.01
+    assert 0.99 < mix.max() <= 1
+    assert abs(mix.mean() - 0.5) < 0.03
+    assert abs(mix.std() - 1 / np.sqrt(12)) < 0.01

@@ -1,0 +1,70 @@
+"""The layout: who imports whom, and what does not import TensorFlow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NEUTRAL = {"config", "errors", "files", "noise", "quiet"}  # anyone may import them
+LAYERS = [  # each may import what stands above it
+    {"audio"},
+    {"representations", "data", "networks"},
+    {"gans"},
+    {"synthesizer"},
+    {"callbacks", "serving"},
+    {"training"},
+    {"cli"},
+]
+
+
+def layer_of(part):
+    return next(i for i, layer in enumerate(LAYERS) if part in layer)
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kgan."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kgan."))
+
+
+def test_imports_point_one_way():
+    seen = 0
+    for path in sorted((ROOT / "kgan").rglob("*.py")):
+        part = path.relative_to(ROOT / "kgan").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for imported in imports_of(path):
+            seen += 1
+            if imported in NEUTRAL or imported == part:
+                continue
+            assert part not in NEUTRAL, f"{path.name} is neutral and imports {imported}"
+            assert layer_of(imported) < layer_of(part), f"{path} imports {imported}"
+    assert seen > 50
+
+
+def test_only_the_synthesizer_decodes():
+    callers = [
+        path.name
+        for path in (ROOT / "kgan").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "decode" and "representation" in ast.dump(node.value)
+    ]
+    assert callers == ["synthesizer.py"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import kgan",
+        "import kgan.cli\ntry: kgan.cli.main(['train', '--help'])\nexcept SystemExit: pass",
+        "import kgan.cli\nassert kgan.cli.main(['train', '--network.dmi', '3']) == 2",
+    ],
+)
+def test_tensorflow_is_not_imported_before_work_starts(code):
+    check = "\nimport sys; assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code + check], check=True, capture_output=True)
