@@ -39,7 +39,7 @@ setup(
     ],
     extras_require={
         "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
-        "test": ["pytest>=8", "ruff>=0.15,<0.16", "nbclient>=0.10", "ipykernel>=6"],
+        "test": ["pytest>=8", "ruff>=0.15,<0.16", "nbclient>=0.10", "nbformat>=5", "ipykernel>=6"],
     },
     entry_points={"console_scripts": ["kgan = kgan.cli:main"]},
     classifiers=[

@@ -55,7 +55,10 @@ def train(options):
             print(line, flush=True)
         outcome = train_run(config, run)
     if outcome.failure:
-        print(f"kgan: error: {outcome.failure} The last good checkpoint is in {run.checkpoints}.", file=sys.stderr)
+        kept = (
+            f"The last good checkpoint is in {run.checkpoints}." if run.checkpoints.exists() else "No checkpoint came before."
+        )
+        print(f"kgan: error: {outcome.failure} {kept}", file=sys.stderr)
         return EXIT_FAILURE
     print(f"{run.path} has done {outcome.step:,} iterations. Longer: {_command('train', run=run.path, minutes=60)}")
     print(f"More sounds: {_command('generate', run.path, count=64)}. Larger networks: --size full with another --run.")

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 
+from kgan.audio.files import write_wav
+from kgan.cli import main
 from kgan.data.sounds import Sounds, to_int16
 from kgan.gans import WGANGP
 from kgan.networks import wave_critic, wave_generator
@@ -63,3 +65,32 @@ def weights_of():
         return [v.numpy() for v in (*gan.weights, *(v for o in optimizers for v in o.variables))]
 
     return list_weights
+
+
+@pytest.fixture(scope="session")
+def sound_folder(tmp_path_factory):
+    """Forty WAV files of 1,024 samples, for runs that take seconds."""
+    folder = tmp_path_factory.mktemp("sounds")
+    rng = np.random.default_rng(0)
+    time_s = np.arange(LENGTH) / 16000
+    for i in range(40):
+        write_wav(folder / f"{i:02d}.wav", np.sin(2 * np.pi * (200 + 50 * i) * time_s + rng.uniform(0, 6)), 16000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run_options(sound_folder):
+    """Arguments of `kgan train` for a run of a few seconds."""
+    return [
+        "--data", str(sound_folder), "--data.length_samples", str(LENGTH), "--network.dim", str(DIM),
+        "--network.latent_dim", str(LATENT_DIM), "--training.batch_size", "4", "--precision", "float32",
+        "--training.log_steps", "2", "--training.preview_steps", "3", "--training.preview_count", "2",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, tiny_run_options):
+    """The folder of a run of six iterations."""
+    run = tmp_path_factory.mktemp("runs") / "finished"
+    assert main(["train", "--run", str(run), "--steps", "6", *tiny_run_options]) == 0
+    return run

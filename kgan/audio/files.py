@@ -1,6 +1,6 @@
 """Sound files: find, decode, write."""
 
-import warnings
+import io
 from pathlib import Path
 
 import librosa
@@ -35,9 +35,7 @@ def read_audio(path, sample_rate_hz, channels=1):
         ValueError: the file cannot be decoded, is empty, or holds NaN or infinity. The message is for a list of such files.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # librosa tells of every file that it hands on to audioread
-            audio, _ = librosa.load(path, sr=sample_rate_hz, mono=False)
+        audio, _ = librosa.load(path, sr=sample_rate_hz, mono=False)
     except Exception as error:  # decoders raise whatever their back end does, and one bad file must not end the run
         raise ValueError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
     audio = np.atleast_2d(audio).T  # (samples, channels)
@@ -50,8 +48,10 @@ def read_audio(path, sample_rate_hz, channels=1):
 
 def write_wav(path, audio, sample_rate_hz):
     """Write float audio, `(samples,)` or `(samples, channels)` in [-1, 1], as a 16-bit WAV, whole or not at all."""
+    encoded = io.BytesIO()
+    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate_hz, subtype="PCM_16", format="WAV")
     with whole_file(path) as scratch:
-        soundfile.write(scratch, np.clip(audio, -1.0, 1.0), sample_rate_hz, subtype="PCM_16", format="WAV")
+        scratch.write_bytes(encoded.getvalue())
 
 
 def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png):

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import time
+import zipfile
 from pathlib import Path
 
 import keras
@@ -14,10 +15,11 @@ from kgan.files import remove_unfinished, whole_folder
 class Checkpoint(keras.callbacks.Callback):
     """Save all that training goes on from, every few minutes and at the end.
 
-    A checkpoint is a folder `step_00001000/` with `gan.weights.h5`, which `gan.load_weights` reads: both networks, both
-    optimizers, the running average and the step, from which order and noise follow; and `state.json`. It is written under
-    another name and renamed, so that a crash at any moment leaves the one before. Nothing is saved once a loss is not
-    finite.
+    A checkpoint is a folder `step_00001000/` with `weights.npz`, which holds both networks, both optimizers, the running
+    average and the step, from which order and noise follow; and `state.json`. It is written under another name and renamed,
+    so that a crash at any moment leaves the one before. Nothing is saved once a loss is not finite.
+
+    The weights are not Keras's HDF5 file: on a full disk that library ends the whole process with a segmentation fault.
 
     Args:
         directory: folder of the checkpoints.
@@ -58,8 +60,8 @@ class Checkpoint(keras.callbacks.Callback):
         for folder in reversed(self._folders()):
             try:
                 state = json.loads((folder / "state.json").read_text())
-                gan.load_weights(folder / "gan.weights.h5")
-            except (OSError, ValueError, KeyError) as error:
+                _load(gan, folder / "weights.npz")
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 unreadable.append(f"{folder} ({error})")
                 tqdm.write(f"Warning: the checkpoint {folder} cannot be read; trying the one before it.")
                 continue
@@ -87,7 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
         if not self._healthy or folder.exists():
             return
         with whole_folder(folder) as scratch:
-            self.model.save_weights(scratch / "gan.weights.h5")
+            np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in _variables(self.model).items()})
             state = {"step": int(self.model.step), "training_s": self.training_s}
             (scratch / "state.json").write_text(json.dumps(state))
             for file in scratch.iterdir():
@@ -99,3 +101,22 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _folders(self):
         return sorted(self.directory.glob("step_*"))
+
+
+def _variables(gan):
+    """Return all that training goes on from, by names that do not depend on Keras's running numbers."""
+    parts = {
+        "gan": gan.weights,
+        "generator_optimizer": gan.generator_optimizer.variables,
+        "critic_optimizer": gan.critic_optimizer.variables,
+    }
+    return {f"{part}.{i}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
+
+
+def _load(gan, path):
+    variables = _variables(gan)
+    with np.load(path, allow_pickle=False) as saved:
+        if saved.files != list(variables):
+            raise ValueError(f"it holds {len(saved.files)} arrays, this model needs {len(variables)}")
+        for name, variable in variables.items():
+            variable.assign(saved[name])

@@ -1,5 +1,6 @@
 """Any folder of sounds."""
 
+import warnings
 from pathlib import Path
 
 import joblib
@@ -37,11 +38,13 @@ def load_folder(path, sample_rate_hz=16000, length_samples=16384, channels=1):
     files = find_audio(path)
     if not files:
         raise InputError(f"There are no sound files in {path}. Looked for: {' '.join(sorted(EXTENSIONS))}.")
-    clips_of_files = joblib.Parallel(n_jobs=-1, return_as="generator")(
+    # Threads: decoding and resampling let go of Python's lock.
+    clips_of_files = joblib.Parallel(n_jobs=-1, return_as="generator", prefer="threads")(
         joblib.delayed(_clips_of)(file, sample_rate_hz, length_samples, channels) for file in files
     )
     clips, ids, skipped = [], [], {}
-    with tqdm(clips_of_files, total=len(files), desc=f"Reading {path.name}", unit=" files") as bar:
+    with warnings.catch_warnings(), tqdm(clips_of_files, f"Reading {path.name}", len(files), unit=" files") as bar:
+        warnings.simplefilter("ignore")  # librosa tells of every file that it hands on to audioread
         for file, result in zip(files, bar, strict=True):
             name = file.relative_to(path).as_posix()
             if isinstance(result, str):

@@ -17,6 +17,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import platformdirs
+from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from kgan.data.sounds import Sounds, to_int16
@@ -140,6 +141,7 @@ def _render_all(folder, sample_rate_hz, length_samples, channels):
             bar.update(per_program)
         audio.flush()
         del audio  # Windows renames no file that is mapped
+    get_reusable_executor().shutdown()  # idle workers would hold memory and pipes for minutes
 
 
 def _render_program(program, sample_rate_hz, length_samples, channels):

@@ -1,0 +1,233 @@
+import csv
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kgan.audio.files import read_audio
+from kgan.callbacks import Budget, Checkpoint, HealthWatch, HistoryCSV, Interrupt, Preview, ProgressBar, Throughput
+from kgan.callbacks.health_watch import diagnose_audio, diagnose_gaps
+from kgan.data.pipeline import training_dataset
+from kgan.gans import DCGAN
+from kgan.representations import Wave
+from kgan.synthesizer import Synthesizer
+
+
+@pytest.fixture
+def fit(tiny_sounds):
+    """Return a function that trains a DCGAN for some steps with callbacks."""
+
+    def run(gan, steps, callbacks):
+        dataset = training_dataset(tiny_sounds, Wave(), batch_size=4, n_critic=gan.n_critic, start_step=int(gan.step))
+        gan.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=callbacks)
+
+    return run
+
+
+class BreakAt(keras.callbacks.Callback):
+    """Make a weight NaN after a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) == self.step:
+            weight = self.model.generator.trainable_variables[0]
+            weight.assign(weight * np.nan)
+
+
+# Checkpoint
+
+
+def test_checkpoint_restores_everything(make_gan, fit, tmp_path, weights_of):
+    gan = make_gan(DCGAN, ema_decay=0.9)
+    fit(gan, 3, [Checkpoint(tmp_path / "checkpoints")])
+    state = json.loads((tmp_path / "checkpoints/step_00000003/state.json").read_text())
+    assert state["step"] == 3
+    assert state["training_s"] > 0
+    fresh, checkpoint = make_gan(DCGAN, ema_decay=0.9), Checkpoint(tmp_path / "checkpoints")
+    assert checkpoint.restore(fresh) == 3
+    assert checkpoint.training_s == state["training_s"]
+    for mine, expected in zip(weights_of(fresh), weights_of(gan), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_checkpoint_keeps_the_newest(make_gan, fit, tmp_path):
+    fit(make_gan(DCGAN), 5, [Checkpoint(tmp_path, every_minutes=1e-9, keep=2)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000004", "step_00000005"]
+
+
+def test_checkpoint_falls_back_to_the_one_before(make_gan, fit, tmp_path, capsys):
+    fit(make_gan(DCGAN), 3, [Checkpoint(tmp_path, every_minutes=1e-9)])
+    broken = tmp_path / "step_00000003" / "weights.npz"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    gan = make_gan(DCGAN)
+    assert Checkpoint(tmp_path).restore(gan) == 2
+    assert int(gan.step) == 2
+    assert "step_00000003 cannot be read; trying the one before" in capsys.readouterr().out
+    (tmp_path / "step_00000002" / "state.json").unlink()
+    with pytest.raises(OSError, match=r"No checkpoint can be read: .*step_00000003.*step_00000002"):
+        Checkpoint(tmp_path).restore(gan)
+    assert Checkpoint(tmp_path / "none").restore(gan) == 0
+
+
+def test_a_full_disk_loses_no_checkpoint(make_gan, fit, tmp_path):
+    """A limit on the size of files stands for the disk: the system refuses the write."""
+    resource = pytest.importorskip("resource")
+    gan = make_gan(DCGAN)
+    fit(gan, 1, [Checkpoint(tmp_path)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError):
+            fit(gan, 1, [Checkpoint(tmp_path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+    assert Checkpoint(tmp_path).restore(make_gan(DCGAN)) == 1
+
+
+# HealthWatch
+
+
+def test_nan_stops_training_with_the_last_good_checkpoint_kept(make_gan, fit, tmp_path, capsys):
+    gan = make_gan(DCGAN)
+    health = HealthWatch(Synthesizer(gan, Wave(), 16000), every_steps=100)
+    fit(gan, 10, [health, Checkpoint(tmp_path, every_minutes=1e-9), BreakAt(4)])
+    assert int(gan.step) == 5
+    assert "became NaN or infinite at step 5; training stopped" in health.failure
+    assert health.failure in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000003", "step_00000004"]
+
+
+def test_a_finding_is_told_once_until_it_is_gone(make_gan, capsys):
+    gan = make_gan(DCGAN)
+    health = HealthWatch(Synthesizer(gan, Wave(), 16000), every_steps=1, count=4)
+    health.set_model(gan)
+    last = gan.generator.layers[-2]
+    kernel = last.kernel.numpy()
+
+    def look(factor):
+        last.kernel.assign(kernel * factor)
+        gan.step.assign_add(1)
+        health.on_train_batch_end(0, {"critic_loss": 0.0})
+
+    for factor in (1.0, 0.0, 0.0, 1.0, 0.0):
+        look(factor)
+    assert [step for step, _ in health.findings] == [2, 5]
+    assert all("silent" in text for _, text in health.findings)
+    assert capsys.readouterr().out.count("Warning at step") == 2
+
+
+def test_diagnoses_by_hand(rng):
+    noise = rng.uniform(-0.5, 0.5, (8, 1000))
+    assert diagnose_audio(noise) == set()
+    assert "silent" in diagnose_audio(noise * 1e-3).pop()
+    assert "Mode collapse" in diagnose_audio(noise[:1] + 0.01 * noise).pop()
+    assert diagnose_audio(noise[:1] + 0.1 * noise) == set()
+    assert diagnose_gaps([10, 12, 11], 200) == set()
+    assert "diverges" in diagnose_gaps([10, 12, 11], -300).pop()
+    assert diagnose_gaps([0.1, 0.1, 0.1], 90) == set()  # large beside the others, small in itself
+    assert diagnose_gaps([], 1e6) == set()
+
+
+# Preview, HistoryCSV
+
+
+def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
+    gan = make_gan(DCGAN)
+    synthesizer = Synthesizer(gan, Wave(), 16000)
+    fit(gan, 5, [Preview(synthesizer, tmp_path / "samples", every_steps=2, count=3, log_dir=tmp_path / "logs", seed=9)])
+    folders = sorted((tmp_path / "samples").iterdir())
+    assert [folder.name for folder in folders] == ["step_00000002", "step_00000004", "step_00000005"]
+    latents = np.load(folders[-1] / "latents.npy")
+    np.testing.assert_array_equal(latents, synthesizer.latents(3, seed=9))
+    expected = Synthesizer(gan, Wave(), 16000).generate(latents)
+    for i in range(3):
+        written = read_audio(folders[-1] / f"{i:04d}.wav", 16000)[:, 0]
+        assert np.abs(written - expected[i]).max() <= 1 / 32767
+    assert (folders[0] / "contact_sheet.png").read_bytes()[1:4] == b"PNG"
+    events = [
+        (event.step, value.tag)
+        for file in (tmp_path / "logs").iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    ]
+    assert {step for step, tag in events if tag.startswith("contact_sheet")} == {2, 4, 5}
+    assert {step for step, tag in events if tag.startswith("sounds")} == {2, 4, 5}
+
+
+def test_history_rows_are_means_over_their_steps_and_a_resumed_one_reads_as_one(make_gan, fit, tmp_path):
+    rows = {}
+    for every_steps in (1, 3):
+        gan = make_gan(DCGAN)
+        path = tmp_path / f"{every_steps}.csv"
+        fit(gan, 7, [HistoryCSV(path, every_steps, log_dir=tmp_path / "logs")])
+        gan.step.assign(5)  # resumed from a checkpoint before the end
+        fit(gan, 4, [HistoryCSV(path, every_steps)])
+        rows[every_steps] = list(csv.DictReader(path.open()))
+    assert [int(row["step"]) for row in rows[1]] == list(range(1, 10))
+    assert [int(row["step"]) for row in rows[3]] == [3, 6, 9]
+    single = [float(row["critic_loss"]) for row in rows[1]]
+    assert float(rows[3][0]["critic_loss"]) == pytest.approx(np.mean(single[:3]), rel=1e-4)
+    assert float(rows[3][2]["critic_loss"]) == pytest.approx(np.mean(single[6:9]), rel=1e-4)
+
+
+# Throughput, Budget, ProgressBar, Interrupt
+
+
+def test_throughput_by_hand(monkeypatch):
+    clock = iter([0.0, 10.0, 10.5, 11.0, 11.5])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    throughput = Throughput(examples_per_iteration=160, window=2)
+    rates = []
+    for _ in range(5):
+        logs = {}
+        throughput.on_train_batch_end(0, logs)
+        rates.append(logs.get("iterations_per_second"))
+    assert rates == [None, 0.1, 2 / 10.5, 2.0, 2.0]
+    assert logs["examples_per_second"] == 320
+
+
+def test_budget_by_hand():
+    clock = SimpleNamespace(training_s=0.0)
+    budget = Budget(clock, steps=100, minutes=2)
+    assert not budget.spent(99)
+    assert budget.spent(100)
+    assert budget.steps_in_all(10, 0.5) == 70  # 120 s at half a step a second
+    assert budget.steps_in_all(10, 50.0) == 100
+    clock.training_s = 120.0
+    assert budget.spent(1)
+    assert not Budget(clock).spent(10**9)
+    assert Budget(clock).steps_in_all(3, 1.0) is None
+
+
+def test_budget_and_bar_end_a_run(make_gan, fit, tmp_path, capsys):
+    gan = make_gan(DCGAN)
+    budget = Budget(Checkpoint(tmp_path), steps=3)
+    fit(gan, 10, [Throughput(4), budget, ProgressBar(budget)])
+    assert int(gan.step) == 3
+    assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_after_the_iteration_and_restores_the_handlers(make_gan, fit, number):
+    class Send(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 2:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    gan, interrupt = make_gan(DCGAN), Interrupt()
+    fit(gan, 10, [Send(), interrupt])
+    assert int(gan.step) == 3
+    assert interrupt.received == number
+    assert signal.getsignal(number) is before

@@ -1,0 +1,135 @@
+import re
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from kgan.cli import main
+
+
+@pytest.fixture
+def said(capsys):
+    """Return a function that runs a command and returns its exit code and what it printed."""
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def read_folder(folder):
+    return np.stack([soundfile.read(path)[0] for path in sorted(folder.glob("*.wav"))])
+
+
+def test_generate_from_a_run_whose_data_is_gone_and_from_its_saved_model_alike(said, finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(re.sub("source: .*", "source: /nowhere", config))
+    code, out, _ = said("generate", run, "--count", 5, "--seed", 7, "--out", tmp_path / "a")
+    assert code == 0
+    assert "5 sounds" in out
+    assert said("generate", run / "saved_model", "--count", 3, "--seed", 7, "--out", tmp_path / "b")[0] == 0
+    first, second = read_folder(tmp_path / "a"), read_folder(tmp_path / "b")
+    assert first.shape == (5, 1024)
+    assert np.abs(first[:3] - second).max() <= 1 / 32768
+    assert (tmp_path / "a" / "contact_sheet.png").stat().st_size > 5000
+
+
+def test_latents_that_were_written_make_the_same_sounds(said, finished_run, tmp_path):
+    said("generate", finished_run, "--count", 4, "--out", tmp_path / "a")
+    code, *_ = said("generate", finished_run, "--latents", tmp_path / "a" / "latents.npy", "--out", tmp_path / "b")
+    assert code == 0
+    np.testing.assert_array_equal(read_folder(tmp_path / "a"), read_folder(tmp_path / "b"))
+
+
+def test_interpolation_goes_from_the_first_to_the_second(said, finished_run, tmp_path):
+    said("generate", finished_run, "--count", 2, "--seed", 3, "--out", tmp_path / "ends")
+    said("generate", finished_run, "--interpolate", 5, "--seed", 3, "--out", tmp_path / "path")
+    ends, path = read_folder(tmp_path / "ends"), read_folder(tmp_path / "path")
+    assert len(path) == 5
+    np.testing.assert_allclose(path[[0, -1]], ends, atol=1 / 16384)
+
+
+def test_nothing_is_overwritten(said, finished_run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    code, _, error = said("generate", finished_run, "--out", tmp_path / "mine")
+    assert code == 2
+    assert "which exists. Give another --out" in error
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_export_writes_the_next_version(said, finished_run, tmp_path):
+    for version in ("1", "2"):
+        code, out, _ = said("export", finished_run, tmp_path / "models" / "drums")
+        assert code == 0
+        assert out.strip().endswith(f"drums/{version}.")
+    assert said("generate", tmp_path / "models" / "drums", "--count", 1, "--out", tmp_path / "a")[0] == 0
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "a" / "latents.npy"), np.load(tmp_path / "a" / "latents.npy").astype(np.float32)
+    )
+
+
+BAD = {
+    "unknown model": (["train", "--model", "wgan_pg"], "Unknown model `wgan_pg`. Did you mean `wgan_gp`?"),
+    "unknown representation": (["train", "--repr", "wav"], "Unknown representation `wav`. Did you mean `wave`?"),
+    "unknown option": (["train", "--network.dmi", "3"], "Unknown option `--network.dmi`. Did you mean `--network.dim`?"),
+    "unknown short option": (["generate", "x", "--cuont=3"], "Unknown option `--cuont`. Did you mean `--count`?"),
+    "extra argument": (["export", "a", "b", "c"], "Unexpected argument: c"),
+    "option of another model": (["train", "--model", "dcgan", "--gan.clip_value", "1"], "has no option `gan.clip_value`"),
+    "impossible length": (["train", "--data.length_samples", "16000"], "Received: 16000. Nearest: 16384."),
+    "no such folder": (["train", "--data", "nowhere"], "existing folder of sounds. Received:"),
+    "value out of range": (["train", "--training.batch_size", "-3"], "Input should be greater than 0. Received: -3."),
+    "no such config": (["train", "--config", "no.yaml"], "must be a readable YAML file. Received: no.yaml"),
+    "generate from nothing": (["generate", "nowhere"], "There is no run and no SavedModel in nowhere."),
+    "export of nothing": (["export", "nowhere", "out"], "There is no run in nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_code_2(said, tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[case]
+    code, _, error = said(*arguments)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert error.startswith("kgan: error: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((2, 7)), r"must be numbers (count, 8). Received: "),
+        (np.zeros((0, 8)), "must be numbers (count, 8)"),
+        (np.full((1, 8), np.inf), "must be finite"),
+        (np.array([["a"] * 8]), "must be numbers"),
+        (None, "must be in a .npy file"),
+    ],
+)
+def test_bad_latents(said, finished_run, tmp_path, content, message):
+    file = tmp_path / "latents.npy"
+    if content is not None:
+        np.save(file, content)
+    code, _, error = said("generate", finished_run, "--latents", file, "--out", tmp_path / "out")
+    assert code == 2
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_a_checkpoint(said, finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "saved_model"))
+    code, _, error = said("generate", tmp_path / "run", "--out", tmp_path / "out")
+    assert code == 2
+    assert "has no checkpoint yet" in error
+
+
+def test_help_teaches_by_example(capsys):
+    for command in ("train", "generate", "export"):
+        with pytest.raises(SystemExit) as end:
+            main([command, "--help"])
+        assert end.value.code == 0
+        assert f"kgan {command} " in capsys.readouterr().out.partition("examples:")[2]

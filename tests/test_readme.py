@@ -1,0 +1,51 @@
+"""The README's code runs as it stands."""
+
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def python_block(containing):
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if containing in b]
+    return block
+
+
+def test_the_notebook_shows_pictures_and_players(notes_cache, monkeypatch, tmp_path):
+    code = python_block("gan.fit").replace("dim=16", "dim=2").replace("steps_per_epoch=100, epochs=10", "steps_per_epoch=2")
+    assert len(python_block("gan.fit").splitlines()) <= 13
+    monkeypatch.setenv("KGAN_CACHE", str(notes_cache))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]
+    assert [("image/png" in output.data) for output in outputs] == [True, False, False, False, False]
+    players = [output.data["text/html"] for output in outputs[1:]]
+    assert all("audio/wav;base64" in player for player in players)
+
+
+def test_the_saved_model_s_lines(finished_run, monkeypatch):
+    code = python_block("tf.saved_model.load").replace("runs/wgan_gp_wave_notes", str(finished_run))
+    names = {}
+    exec(code.replace("(4, 100)", "(4, 8)"), names)
+    assert names["sounds"].shape == (4, 1024)
+    assert names["files"].shape == (4,)
+    assert names["files"][0].numpy()[:4] == b"RIFF"
+
+
+@pytest.mark.parametrize("name", ["wgan_gp", "dcgan", "wgan"])
+def test_the_table_of_hyper_parameters_is_what_configs_state(name):
+    from kgan.config import load_config
+
+    config = load_config({"model": name, "size": "full"})
+    header = next(line for line in README.splitlines() if line.startswith("| | dcgan"))
+    column = [cell.strip() for cell in header.split("|")].index(name)
+    rows = {line.split("|")[1].strip(): line.split("|")[column].strip() for line in README.splitlines() if line.count("|") == 5}
+    assert rows["critic steps per iteration"] == str(config.gan.n_critic)
+    mantissa = f"{config.optimizer.learning_rate:.0e}".replace("e-0", "e-")
+    optimizer = {"adam": f"Adam {mantissa} ({config.optimizer.beta_1}, {config.optimizer.beta_2})"}
+    assert rows["optimizer"] == optimizer.get(config.optimizer.name, f"RMSprop {mantissa}")
+    assert rows["latents"] == f"{config.network.latent_dim}, {config.gan.latent_distribution}"

@@ -1,0 +1,204 @@
+"""Whole runs, ended in every way that runs end."""
+
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from kgan.cli import main
+from kgan.serving.saved_model import SavedSynthesizer
+
+
+def weights_at(run, step):
+    with np.load(run / "checkpoints" / f"step_{step:08d}" / "weights.npz") as saved:
+        return {name: saved[name] for name in saved.files}
+
+
+def assert_same_weights(run, other, step):
+    first, second = weights_at(run, step), weights_at(other, step)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def start(run, options, **more):
+    """Start `kgan train` in a process of its own."""
+    command = [sys.executable, "-m", "kgan.cli", "train", "--run", str(run), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+
+
+def wait_for(process, text):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"the process ended without {text!r}")
+
+
+def test_a_run_leaves_what_it_promises(finished_run):
+    names = {path.name for path in finished_run.iterdir()} - {".lock"}
+    assert names == {"checkpoints", "config.yaml", "history.csv", "logs", "samples", "saved_model"}
+    assert [int(row["step"]) for row in csv.DictReader((finished_run / "history.csv").open())] == [2, 4, 6]
+    assert sorted(path.name for path in (finished_run / "samples").iterdir()) == ["step_00000003", "step_00000006"]
+    assert [path.name for path in (finished_run / "saved_model").iterdir()] == ["1"]
+    config = yaml.safe_load((finished_run / "config.yaml").read_text())
+    assert (config["size"], config["network"]["dim"], config["training"]["precision"]) == ("small", 4, "float32")
+
+
+@pytest.mark.parametrize("model", ["dcgan", "wgan", "wgan_gp"])
+def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, tiny_run_options, model):
+    options = ["--model", model, "--network.phase_shuffle", "1", *tiny_run_options]
+    assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "7", *options]) == 0
+    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "4", *options]) == 0
+    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "7"]) == 0
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts", 7)
+    assert len(weights_at(tmp_path / "whole", 7)) > 45  # WGAN: RMSprop has one slot a weight
+    history = [list(csv.DictReader((tmp_path / run / "history.csv").open())) for run in ("whole", "parts")]
+    assert [row["step"] for row in history[1]] == [row["step"] for row in history[0]] == ["2", "4", "6"]
+    assert [row["critic_loss"] for row in history[1]] == [row["critic_loss"] for row in history[0]]
+
+
+def test_kill_9_at_any_moment_costs_no_more_than_the_last_checkpoint(tmp_path, tiny_run_options):
+    options = ["--steps", "150", *tiny_run_options]
+    assert main(["train", "--run", str(tmp_path / "whole"), *options]) == 0
+    run = tmp_path / "killed"
+    options += ["--training.checkpoint_minutes", "0.0005"]
+    moments = random.Random(0)
+    done = [0]
+    for _ in range(3):
+        process = start(run, options)
+        wait_for(process, "Training" if done[-1] == 0 else "Resuming")
+        saved = len(list((run / "checkpoints").glob("step_*")))
+        deadline_s = time.monotonic() + 60
+        while len(list((run / "checkpoints").glob("step_*"))) <= min(saved, 1) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+        steps = [int(path.name[5:]) for path in (run / "checkpoints").glob("step_*")]
+        assert max(steps) >= done[-1]
+        done.append(max(steps))
+    assert done[-1] > 0
+    assert main(["train", "--run", str(run), *options]) == 0
+    assert_same_weights(tmp_path / "whole", run, 150)
+    assert not list(run.rglob(".unfinished-*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_with_checkpoint_and_export(tmp_path, tiny_run_options, number, code):
+    run = tmp_path / "run"
+    process = start(run, ["--steps", "100000", *tiny_run_options])
+    wait_for(process, "Training")
+    while not (run / "samples" / "step_00000003").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    steps = [int(path.name[5:]) for path in (run / "checkpoints").iterdir()]
+    assert len(steps) == 1
+    assert 3 <= steps[0] < 100000
+    assert SavedSynthesizer(run / "saved_model").generate(np.zeros((1, 8))).shape == (1, 1024)
+
+
+def test_divergence_ends_with_code_1_and_the_last_good_checkpoint(tmp_path, tiny_run_options, capsys):
+    run = str(tmp_path / "run")
+    options = ["--optimizer.learning_rate", "1e5", "--steps", "50", "--training.checkpoint_minutes", "1e-9"]
+    assert main(["train", "--run", run, *options, *tiny_run_options]) == 1
+    error = capsys.readouterr().err
+    assert "became NaN or infinite" in error
+    assert "The last good checkpoint is in" in error
+    folders = list((tmp_path / "run" / "checkpoints").iterdir())
+    assert len(folders) == 2
+    for folder in folders:
+        weights = np.load(folder / "weights.npz")
+        assert all(np.isfinite(weights[name]).all() for name in weights.files)
+    assert not (tmp_path / "run" / "saved_model").exists()
+
+
+def test_a_full_disk_ends_with_one_line_and_a_run_that_goes_on(tmp_path, finished_run, sound_folder):
+    """A limit on the size of files stands for the disk: the system refuses the write."""
+    resource = pytest.importorskip("resource")
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+
+    def limit_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
+
+    process = start(run, ["--steps", "8"], preexec_fn=limit_files)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, output
+    assert "Traceback" not in output
+    assert output.strip().splitlines()[-1].startswith("kgan: error: [Errno 27] File too large")
+    assert main(["train", "--run", str(run), "--steps", "8"]) == 0
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step_00000006", "step_00000008"]
+
+
+def test_changed_settings_are_named(finished_run, capsys):
+    before = (finished_run / "config.yaml").read_bytes()
+    assert main(["train", "--run", str(finished_run), "--network.dim", "8", "--seed", "3", "--steps", "9"]) == 2
+    error = capsys.readouterr().err
+    assert "seed 0 -> 3, network.dim 4 -> 8." in error
+    assert error.count("\n") == 1
+    assert (finished_run / "config.yaml").read_bytes() == before
+
+
+def test_the_same_command_on_a_finished_run_says_so(finished_run, tiny_run_options, capsys):
+    before = weights_at(finished_run, 6)
+    assert main(["train", "--run", str(finished_run), "--steps", "6", *tiny_run_options]) == 0
+    assert "has done 6 iterations" in capsys.readouterr().out
+    for name, value in weights_at(finished_run, 6).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_run_killed_before_its_export_is_exported_by_the_next_start(tmp_path, finished_run):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    shutil.rmtree(run / "saved_model")
+    assert main(["train", "--run", str(run)]) == 0
+    assert SavedSynthesizer(run / "saved_model").latent_dim == 8
+
+
+def test_two_processes_cannot_train_one_run(tmp_path, finished_run, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    process = start(run, ["--steps", "100000"])
+    try:
+        wait_for(process, "Resuming")
+        assert main(["train", "--run", str(run)]) == 2
+        assert "Another process is training in" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_budget_in_minutes_counts_over_resumes(tmp_path, tiny_run_options, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--run", run, "--minutes", "0.1", *tiny_run_options]) == 0
+    step = max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert main(["train", "--run", run]) == 0
+    assert f"has done {step:,} iterations" in capsys.readouterr().out.splitlines()[-2]
+    assert main(["train", "--run", run, "--minutes", "0.15"]) == 0
+    assert max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").iterdir()) > step
+
+
+def test_an_unwritable_run_folder(tmp_path, tiny_run_options, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["train", "--run", str(tmp_path / "file" / "run"), *tiny_run_options]) == 2
+    assert "The run needs a folder that can be written. Received:" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_training_leaves_no_traceback(tmp_path, tiny_run_options):
+    process = start(tmp_path / "run", tiny_run_options, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    wait_for(process, "Precision")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in output
