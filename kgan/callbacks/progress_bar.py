@@ -28,4 +28,9 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._bar.total = self._bar.n
-        self._bar.close()
+        self.close()
+
+    def close(self):
+        """End the bar's line; for runs that end with an exception, of which callbacks are not told."""
+        if self._bar is not None:
+            self._bar.close()

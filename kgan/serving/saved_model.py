@@ -33,7 +33,7 @@ def export_saved_model(synthesizer, config_yaml, folder):
         The version's folder, a `Path`.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or the disk is full.
     """
     folder = Path(folder)
     version = folder / str(max(_versions(folder), default=0) + 1)
@@ -42,8 +42,9 @@ def export_saved_model(synthesizer, config_yaml, folder):
             _write(synthesizer, scratch)
             (scratch / "assets").mkdir(exist_ok=True)
             (scratch / "assets" / "config.yaml").write_text(config_yaml, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"A SavedModel needs a folder that can be written. Received: {folder} ({error.strerror}).") from error
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow's own writer does not raise OSError
+        reason = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
+        raise InputError(f"A SavedModel needs a folder that can be written. Received: {folder} ({reason}).") from error
     return version
 
 

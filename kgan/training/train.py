@@ -64,7 +64,7 @@ def train(config, run: RunFolder):
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
         run.write_config(config)
-        if not run.saved_model.exists():  # it was ended between its last checkpoint and its export
+        if not any(run.saved_model.glob("[0-9]*")):  # it was ended between its last checkpoint and its export
             _export(synthesizer, config, run)
         return Outcome(start_step)
     sounds = load_sounds(config)
@@ -74,10 +74,10 @@ def train(config, run: RunFolder):
     )
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
-    interrupt = Interrupt()
+    interrupt, bar = Interrupt(), ProgressBar(budget)
     callbacks = [
         Throughput(gan.n_critic * training.batch_size),
-        ProgressBar(budget),
+        bar,
         HistoryCSV(run.history, training.log_steps, run.logs),
         health,
         checkpoint,
@@ -86,7 +86,10 @@ def train(config, run: RunFolder):
         interrupt,
     ]
     tqdm.write(f"{'Resuming' if start_step else 'Training'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly.")
-    gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+    try:
+        gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+    finally:
+        bar.close()
     if health.failure is None:
         synthesizer.refresh(gan)
         _export(synthesizer, config, run)
