@@ -51,10 +51,10 @@ class PhaseShuffle(keras.layers.Layer):
             return inputs
         seed = folded_seed(self.seed, self.calls)
         self.calls.assign_add(1)
-        count = tf.shape(inputs)[0] if self.per == "example" else 1
-        shifts = tf.random.stateless_uniform(
-            [count], seed, minval=-self.radius, maxval=self.radius + 1, dtype=tf.int32
-        )  # (batch,) or (1,)
+        batch = tf.shape(inputs)[0]
+        drawn = batch if self.per == "example" else 1
+        shifts = tf.random.stateless_uniform([drawn], seed, -self.radius, self.radius + 1, dtype=tf.int32)
+        shifts = tf.broadcast_to(shifts, [batch])
         return shift_with_reflection(inputs, shifts, self.radius)
 
     def compute_output_shape(self, input_shape):
@@ -65,12 +65,10 @@ class PhaseShuffle(keras.layers.Layer):
 
 
 def shift_with_reflection(inputs, shifts, radius):
-    """Delay `inputs` (batch, time, channels) by `shifts` samples, (batch,) or (1,), each within -radius to radius."""
+    """Delay `inputs` (batch, time, channels) by `shifts` samples, (batch,), each within -radius to radius."""
     length = inputs.shape[1]
     padded = tf.pad(inputs, [[0, 0], [radius, radius], [0, 0]], mode="REFLECT")
-    if shifts.shape[0] == 1:
-        outputs = tf.slice(padded, [0, radius - shifts[0], 0], [-1, length, -1])
-    else:
-        outputs = tf.gather(padded, (radius - shifts)[:, None] + tf.range(length), axis=1, batch_dims=1)
+    # A gather also for one common shift: XLA cannot differentiate a dynamic slice twice, as a gradient penalty does.
+    outputs = tf.gather(padded, (radius - shifts)[:, None] + tf.range(length), axis=1, batch_dims=1)
     outputs.set_shape(inputs.shape)
     return outputs

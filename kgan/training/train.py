@@ -23,7 +23,8 @@ from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan, build_representation, load_sounds
 from kgan.training.run_folder import RunFolder
 
-COMPARED_SOUNDS = 64  # generated and real, for their harmonicity
+COMPARED_SOUNDS = 64
+CLEAR = 0.9  # harmonicity: at least so much of a clear note's energy repeats from period to period
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,16 @@ def _export(synthesizer, config, run):
 
 
 def _compare(synthesizer, sounds, seed):
-    """Say how harmonic the generated sounds are, beside real ones."""
-    real = sounds.waveforms(np.linspace(0, len(sounds) - 1, min(len(sounds), COMPARED_SOUNDS)).astype(int))
+    """Say how harmonic the generated sounds are and on how many pitches, beside real ones."""
+    real = sounds.waveforms(np.linspace(0, len(sounds) - 1, COMPARED_SOUNDS).astype(int))
     if real.ndim == 3 or real.shape[1] < FRAME_S * sounds.sample_rate_hz:
         return
     fake = synthesizer.generate(synthesizer.latents(COMPARED_SOUNDS, seed))
-    medians = [np.median(estimate_pitch(audio, sounds.sample_rate_hz).harmonicity) for audio in (fake, real)]
-    tqdm.write("Harmonicity (1: a steady note, below 0.5: noise): generated {:.2f}, real {:.2f}.".format(*medians))
+    for name, audio in (("generated", fake), ("real", real)):
+        found = estimate_pitch(audio, sounds.sample_rate_hz)
+        clear = found.harmonicity > CLEAR
+        pitches = np.unique(np.round(12 * np.log2(found.frequency_hz[clear] / 440)))
+        tqdm.write(
+            f"Of {COMPARED_SOUNDS} {name} sounds {clear.sum()} are clear notes, on {len(pitches)} pitches;"
+            f" median harmonicity {np.median(found.harmonicity):.2f}."
+        )

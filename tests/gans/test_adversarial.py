@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kgan.data.pipeline import training_dataset
 from kgan.gans import DCGAN, WGAN, WGANGP
+from kgan.networks import wave_critic, wave_generator
 from kgan.noise import folded_seed
 from kgan.representations import Wave
 
@@ -188,6 +189,25 @@ def test_fit_in_a_compiled_graph_equals_eager_steps(make_gan, tiny_sounds, weigh
         eager.train_step(element)
     for mine, expected in zip(weights_of(compiled), weights_of(eager), strict=True):
         np.testing.assert_allclose(mine, expected, atol=2e-5)
+
+
+def test_xla_compiles_the_step_that_a_gpu_runs(make_gan):
+    """XLA draws other noise from the same seed, so the terms of one step are compared within a margin."""
+    plain, compiled = (make_gan(WGANGP, optimizer=lambda: keras.optimizers.SGD(1e-4), ema_decay=0.9) for _ in range(2))
+    compiled.compile(keras.optimizers.SGD(1e-4), keras.optimizers.SGD(1e-4), jit_compile=True)
+    examples = tf.data.Dataset.from_tensors(batch_of(plain, size=16))
+    results = [gan.fit(examples, epochs=1, verbose=0).history for gan in (plain, compiled)]
+    for name in results[0]:
+        np.testing.assert_allclose(results[1][name], results[0][name], rtol=0.1, atol=0.02, err_msg=name)
+
+
+@pytest.mark.parametrize("per", ["example", "batch"])
+def test_xla_compiles_phase_shuffle_under_the_penalty(per):
+    generator = wave_generator(1024, dim=2, latent_dim=4)
+    gan = WGANGP(generator, wave_critic(1024, dim=2, phase_shuffle=2, phase_shuffle_per=per), n_critic=1)
+    gan.compile(keras.optimizers.SGD(1e-4), keras.optimizers.SGD(1e-4), jit_compile=True)
+    history = gan.fit(tf.data.Dataset.from_tensors(batch_of(gan)), verbose=0).history
+    assert 0 < history["gradient_penalty"][0] < 1.1
 
 
 def test_errors_state_rule_and_value(make_gan):
