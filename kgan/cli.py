@@ -1,10 +1,12 @@
 """The command line: `kgan train|generate|export`. TensorFlow is imported when work starts, so `--help` answers at once."""
 
 import argparse
+import shlex
 import sys
+import zipfile
 from pathlib import Path
 
-from kgan.config import DATA_SETS, configs_folder, fields, flatten, read_yaml
+from kgan.config import configs_folder, fields, flatten, read_yaml, told_values
 from kgan.errors import InputError, unknown_name
 from kgan.quiet import import_tensorflow_quietly
 
@@ -38,21 +40,17 @@ def main(arguments=None):
 
 def train(options):
     """Train a GAN, or go on with a run."""
-    told = {name: value for name, value in vars(options).items() if name in fields() and value is not None}
-    if told.get("data.source", "notes") not in DATA_SETS:
-        told["data.source"] = str(Path(told["data.source"]).expanduser().resolve())
+    overrides = {name: value for name, value in vars(options).items() if name in fields()}
+    told = told_values(overrides, options.config)
     import_tensorflow_quietly()
     from kgan.training.run_folder import RunFolder, new_config
     from kgan.training.train import train as train_run
 
     run = RunFolder(options.run or _default_run(told))
+    config, lines = (run.resumed_config(told), []) if run.exists() else new_config(told)
+    for line in lines:
+        print(line, flush=True)
     with run.lock():
-        if run.exists():
-            config, lines = run.resumed_config(told, options.config), []
-        else:
-            config, lines = new_config(told, options.config)
-        for line in lines:
-            print(line, flush=True)
         outcome = train_run(config, run)
     if outcome.failure:
         kept = (
@@ -60,8 +58,10 @@ def train(options):
         )
         print(f"kgan: error: {outcome.failure} {kept}", file=sys.stderr)
         return EXIT_FAILURE
-    print(f"{run.path} has done {outcome.step:,} iterations. Longer: {_command('train', run=run.path, minutes=60)}")
-    print(f"More sounds: {_command('generate', run.path, count=64)}. Larger networks: --size full with another --run.")
+    print(f"{run.path} has done {outcome.step:,} iterations. To go on, for 60 minutes in all, or to hear more:")
+    print(f"  {_command('train', '--run', run.path, '--minutes', 60)}")
+    print(f"  {_command('generate', run.path, '--count', 64)}")
+    print("Larger networks: --size full, with another --run.")
     return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
 
 
@@ -85,7 +85,7 @@ def generate(options):
         ends = synthesizer.latents(2, options.seed)
         latents = interpolate(*ends, options.interpolate, synthesizer.latent_distribution)
     else:
-        latents = synthesizer.latents(options.count, options.seed)
+        latents = synthesizer.latents(options.count or 16, options.seed)
     audio = synthesizer.generate(latents, progress=True)
     rate_hz = synthesizer.sample_rate_hz
     write_sounds(out, audio, rate_hz, np.asarray(latents), contact_sheet(audio, rate_hz))
@@ -107,11 +107,13 @@ def _read_latents(path, latent_dim):
 
     try:
         latents = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        numeric = latents.dtype.kind in "fiu"
+    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"Latents must be in a .npy file. Received: {path} ({error}).") from None
-    numeric = latents.dtype.kind in "fiu"
     if latents.ndim != 2 or latents.shape[1] != latent_dim or not len(latents) or not numeric:
         raise InputError(f"Latents must be numbers (count, {latent_dim}). Received: {path}, {latents.dtype} {latents.shape}.")
+    with np.errstate(over="ignore"):
+        latents = latents.astype(np.float32)
     if not np.isfinite(latents).all():
         raise InputError(f"Latents must be finite. Received: {path}, with NaN or infinity.")
     return latents
@@ -122,20 +124,35 @@ def _default_run(told):
     return Path("runs") / f"{base['model']}_{base['repr']}_{Path(base['data.source']).name}"
 
 
-def _command(name, *values, **options):
-    program = f"python {sys.argv[0]}" if sys.argv[0].endswith(f"{name}.py") else f"kgan {name}"
-    return " ".join([program, *map(str, values), *(f"--{key} {value}" for key, value in options.items())])
+def _command(name, *arguments):
+    """Return the line that runs a command as this one was run: by the same Python, from a script or as `kgan`."""
+    started = Path(sys.argv[0])
+    if started.parent.name == "scripts":
+        python = Path(sys.executable)
+        here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+        program = [here, started.with_name(f"{name}.py")]
+    else:
+        program = [started if started.name == "kgan" else "kgan", name]
+    return shlex.join(map(str, [*program, *arguments]))
 
 
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1. Received: {text}")
-    return value
+def _integer(low, high=2**63 - 1):
+    def integer(text):
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be from {low} to {high}. Received: {text}")
+        return value
+
+    return integer
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise InputError(f"{message}. See `{self.prog} --help`.")
 
 
 def _parser():
-    parser = argparse.ArgumentParser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
+    parser = _Parser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True, metavar="train | generate | export")
     _add_train(commands)
 
@@ -144,11 +161,12 @@ def _parser():
         "kgan generate saved_models/NAME --interpolate 8"
     )  # fmt: skip
     command.add_argument("source", help="a run folder or a SavedModel")
-    command.add_argument("--count", type=_positive, default=16, help="how many sounds [16]")
-    command.add_argument("--seed", type=int, default=0, help="the same seed makes the same sounds, however many [0]")
-    command.add_argument("--latents", metavar="FILE.npy", help="make these latents sound, (count, latent_dim)")
-    command.add_argument(
-        "--interpolate", type=_positive, metavar="N", help="N sounds on the way from the seed's first to its second"
+    command.add_argument("--seed", type=_integer(0), default=0, help="the same seed makes the same sounds, however many [0]")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--count", type=_integer(1, 10**6), help="how many sounds [16]")
+    what.add_argument("--latents", metavar="FILE.npy", help="make these latents sound, (count, latent_dim)")
+    what.add_argument(
+        "--interpolate", type=_integer(2, 10**4), metavar="N", help="N sounds on the way from the seed's first to its second"
     )
     command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given")
 

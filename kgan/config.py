@@ -80,7 +80,7 @@ class Config(Section):
     model: str = Field(description="dcgan, wgan or wgan_gp")
     repr: str = Field(description="wave")
     size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
-    seed: int = Field(ge=0, description="of weights, order, latents: of all that is random")
+    seed: int = Field(ge=0, lt=2**32, description="of weights, order, latents: of all that is random")
     data: Data
     network: Network
     gan: Gan
@@ -113,7 +113,7 @@ def flatten(values, prefix=""):
     """Return nested `values` as `{dotted name: value}`."""
     flat = {}
     for name, value in values.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat
 
 
@@ -121,7 +121,8 @@ def load_config(overrides, files=(), accelerated=False):
     """Resolve a configuration: base, then the model's and the size's changes, then `files`, then `overrides`.
 
     Args:
-        overrides: `{dotted name: value}`; a text is read as YAML, so that `"null"` and `"1e-4"` mean what they say.
+        overrides: `{dotted name: value}`; a text is read as YAML, so that `"null"` and `"1e-4"` mean what they say, except
+            where a text is asked for. A folder of sounds is made absolute.
         files: YAML files of changes, the later the stronger.
         accelerated: whether there is a GPU, which makes the size `auto` the full one.
 
@@ -151,16 +152,41 @@ def told_values(overrides, files=()):
     told = {}
     for file in files:
         told |= flatten(read_yaml(Path(file)))
-    told |= {name: yaml.safe_load(value) if isinstance(value, str) else value for name, value in overrides.items()}
-    valid = fields()
-    for name in told:
-        if name not in valid:
-            raise unknown_name("configuration key", name, valid)
+    told |= {name: _parsed(name, value) for name, value in overrides.items()}
+    _check_names(told)
+    source = told.get("data.source", "notes")
+    if isinstance(source, str) and source not in DATA_SETS:
+        told["data.source"] = str(Path(source).expanduser().resolve())
     return told
 
 
+def _parsed(name, value):
+    """Return a text as the YAML value it means, unless the field is a text itself: a path may look like YAML."""
+    if not isinstance(value, str) or (name in fields() and fields()[name].annotation is str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"`{name}` must be a YAML value. Received: {value}.") from None
+
+
+def _check_names(flat):
+    valid = fields()
+    for name, value in flat.items():
+        if name not in valid:
+            raise unknown_name("configuration key", name, valid)
+        if isinstance(value, bool):
+            raise InputError(f"`{name}` is neither true nor false. Received: {value}.")
+
+
 def validated(flat):
-    """Return the `Config` of `{dotted name: value}`."""
+    """Return the `Config` of `{dotted name: value}`; what is missing has the value of `base.yaml`.
+
+    Raises:
+        InputError: a name is unknown or a value is out of its range.
+    """
+    _check_names(flat)
+    flat = flatten(read_yaml(configs_folder() / "base.yaml")) | flat
     nested: dict[str, Any] = {}
     for name, value in flat.items():
         *sections, last = name.split(".")
@@ -200,5 +226,5 @@ def configs_folder():
 
 
 def check_choice(kind, received, valid):
-    if received not in valid:
+    if str(received) not in valid:
         raise unknown_name(kind, str(received), valid)

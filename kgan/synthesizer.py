@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from kgan.noise import folded_seed, latent_noise
 
-BATCH_SIZE = 64  # sounds made at once by `generate`, which bounds its memory
+BATCH_SIZE = 64  # sounds made at once by `generate`
 
 
 class Synthesizer:
@@ -21,6 +21,9 @@ class Synthesizer:
         representation: the layer whose `encode` made the real examples.
         sample_rate_hz: samples per second of the audio.
 
+    Attributes:
+        step: iterations that the weights have been trained for.
+
     Example:
         >>> synthesizer = Synthesizer(gan, Wave(), sample_rate_hz=16000)
         >>> synthesizer.generate(synthesizer.latents(count=4, seed=7)).shape
@@ -33,6 +36,7 @@ class Synthesizer:
         self.latent_distribution = gan.latent_distribution
         self.representation = representation
         self.generator = _float32_copy(gan.best_generator)
+        self.step = int(gan.step)
         self._audio = tf.function(
             lambda latents: representation.decode(self.generator(latents, training=False)),
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32)],
@@ -41,6 +45,7 @@ class Synthesizer:
     def refresh(self, gan):
         """Take over the weights that the GAN has now."""
         self.generator.set_weights(gan.best_generator.get_weights())
+        self.step = int(gan.step)
 
     def audio(self, latents):
         """Return audio for latents, as tensors: `(batch, latent_dim)` -> `(batch, samples[, channels])` in [-1, 1]."""
@@ -66,6 +71,7 @@ class Synthesizer:
         return np.concatenate([self.audio(tf.constant(batch)).numpy() for batch in bar])
 
 
+@tf.function(reduce_retracing=True)
 def item_latents(count, seed, latent_dim, distribution):
     """Draw latents item by item, each from (seed, index): asking for more does not change the first."""
     return tf.map_fn(

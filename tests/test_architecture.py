@@ -26,8 +26,12 @@ def layer_of(part):
 
 def imports_of(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("kgan."):
-            yield node.module.split(".")[1]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name"
+            if node.module == "kgan":
+                yield from (alias.name for alias in node.names)
+            elif node.module.startswith("kgan."):
+                yield node.module.split(".")[1]
         elif isinstance(node, ast.Import):
             yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("kgan."))
 

@@ -95,6 +95,27 @@ def test_bad_values_name_the_rule_and_what_was_received(told, message):
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.parametrize("name", ["Kit #1", "Kits: old", "[kick]", "null", "007"])
+def test_a_folder_s_name_is_not_read_as_yaml(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert load_config({"data.source": name}).data.source == str(tmp_path / name)
+
+
+def test_what_an_old_configuration_lacks_has_the_base_s_value():
+    values = flatten(load_config({"network.dim": 20}).model_dump())
+    del values["network.kernel_size"], values["training.log_steps"]
+    config = validated(values)
+    assert (config.network.dim, config.network.kernel_size, config.training.log_steps) == (20, 25, 20)
+
+
+@pytest.mark.parametrize("text", ["1: 2", "network: 5", "on: x"])
+def test_keys_that_are_none(tmp_path, text):
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match="Unknown configuration key"):
+        load_config({}, [file])
+
+
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed", None])
 def test_bad_config_file(tmp_path, text):
     file = tmp_path / "bad.yaml"

@@ -1,1 +1,1 @@
-"""Samples, hertz and files. Imports nothing else of kgan but its errors."""
+"""Samples, hertz and files."""

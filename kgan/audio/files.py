@@ -61,7 +61,8 @@ def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png):
         OSError: the folder exists and is not empty, or cannot be written.
     """
     with whole_folder(folder) as scratch:
+        digits = max(4, len(str(len(audio) - 1)))
         for i, clip in enumerate(audio):
-            write_wav(scratch / f"{i:04d}.wav", clip, sample_rate_hz)
+            write_wav(scratch / f"{i:0{digits}d}.wav", clip, sample_rate_hz)
         np.save(scratch / "latents.npy", latents)
         (scratch / "contact_sheet.png").write_bytes(contact_sheet_png)

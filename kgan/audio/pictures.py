@@ -16,13 +16,12 @@ def log_spectrogram(audio):
     return librosa.amplitude_to_db(magnitude / full_scale, ref=1.0, amin=1e-8, top_db=None).clip(FLOOR_DB, 0.0)
 
 
-def contact_sheet(audio, sample_rate_hz, titles=None, columns=8):
+def contact_sheet(audio, sample_rate_hz, columns=8):
     """Draw clips side by side, each a waveform over its log spectrogram; clips of more than 64 are left out.
 
     Args:
         audio: float `(count, samples)` or `(count, samples, channels)`, of which the mean of the channels is drawn.
         sample_rate_hz: samples per second.
-        titles: a line for each clip; by default its index.
         columns: clips in a row.
 
     Returns:
@@ -32,7 +31,6 @@ def contact_sheet(audio, sample_rate_hz, titles=None, columns=8):
 
     audio = np.asarray(audio)[:64]
     mono = audio if audio.ndim == 2 else audio.mean(axis=2)
-    titles = titles or [str(i) for i in range(len(mono))]
     columns = min(columns, len(mono))
     rows = -(-len(mono) // columns)
     figure = Figure(figsize=(1.9 * columns + 0.6, 2.4 * rows + 0.4), layout="constrained")
@@ -40,7 +38,7 @@ def contact_sheet(audio, sample_rate_hz, titles=None, columns=8):
     for ax in axes.flat:
         ax.set_axis_off()
     duration_s = mono.shape[1] / sample_rate_hz
-    for i, (clip, title) in enumerate(zip(mono, titles, strict=False)):
+    for i, clip in enumerate(mono):
         row, column = divmod(i, columns)
         wave, spectrum = axes[2 * row, column], axes[2 * row + 1, column]
         for ax in (wave, spectrum):
@@ -48,7 +46,7 @@ def contact_sheet(audio, sample_rate_hz, titles=None, columns=8):
             ax.set_xticks([])
         wave.plot(np.linspace(0, duration_s, len(clip)), clip, linewidth=0.3, color="#1f4e79")
         wave.set(ylim=(-1, 1), xlim=(0, duration_s), yticks=[])
-        wave.set_title(title, fontsize=7, pad=2)
+        wave.set_title(str(i), fontsize=7, pad=2)
         spectrum.imshow(
             log_spectrogram(clip),
             origin="lower",

@@ -38,7 +38,7 @@ def estimate_pitch(audio, sample_rate_hz, low_hz=27.5, high_hz=2100.0):
 
     Reference: Boersma 1993, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise
         ratio of a sampled sound", Proceedings of the Institute of Phonetic Sciences 17: the autocorrelation of a
-        windowed frame divided by that of the window, section 2.
+        windowed frame divided by that of the window.
     """
     audio = np.asarray(audio, np.float64)
     frame_samples = round(FRAME_S * sample_rate_hz)

@@ -44,6 +44,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._training_s_before = 0.0
         self._began_s = self._saved_s = None
         self._healthy = True
+        self._unreadable = set()
 
     @property
     def training_s(self):
@@ -55,23 +56,26 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             OSError: there are checkpoints, but none can be read.
         """
-        remove_unfinished(self.directory)
-        unreadable = []
+        unreadable = {}
         for folder in reversed(self._folders()):
             try:
                 state = json.loads((folder / "state.json").read_text())
+                step, training_s = int(state["step"]), float(state["training_s"])
                 _load(gan, folder / "weights.npz")
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-                unreadable.append(f"{folder} ({error})")
+            except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+                unreadable[folder] = error
                 tqdm.write(f"Warning: the checkpoint {folder} cannot be read; trying the one before it.")
                 continue
-            self._training_s_before = state["training_s"]
-            return state["step"]
+            self._training_s_before = training_s
+            self._unreadable = set(unreadable)
+            return step
         if unreadable:
-            raise OSError(f"No checkpoint can be read: {'; '.join(unreadable)}")
+            listed = "; ".join(f"{folder} ({error})" for folder, error in unreadable.items())
+            raise OSError(f"No checkpoint can be read: {listed}")
         return 0
 
     def on_train_begin(self, logs=None):
+        remove_unfinished(self.directory)
         self._began_s = self._saved_s = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -86,8 +90,11 @@ class Checkpoint(keras.callbacks.Callback):
     def save(self):
         """Save now, unless the losses are not finite or this step is saved already."""
         folder = self.directory / f"step_{int(self.model.step):08d}"
-        if not self._healthy or folder.exists():
+        if not self._healthy or (folder.exists() and folder not in self._unreadable):
             return
+        if folder in self._unreadable:
+            self._unreadable.remove(folder)
+            folder.rename(folder.with_name(f"unreadable_{folder.name}"))
         with whole_folder(folder) as scratch:
             np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in _variables(self.model).items()})
             state = {"step": int(self.model.step), "training_s": self.training_s}
@@ -100,7 +107,7 @@ class Checkpoint(keras.callbacks.Callback):
             shutil.rmtree(old)
 
     def _folders(self):
-        return sorted(self.directory.glob("step_*"))
+        return sorted(self.directory.glob("step_" + 8 * "[0-9]"))
 
 
 def _variables(gan):

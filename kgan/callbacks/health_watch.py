@@ -17,8 +17,6 @@ class HealthWatch(keras.callbacks.Callback):
         * the sounds no longer vary with the latents (mode collapse);
         * the critic's score gap explodes (divergence).
 
-    List it before `Checkpoint`.
-
     Args:
         synthesizer: the `Synthesizer` to listen through.
         every_steps: iterations between two looks at the sounds.
@@ -70,7 +68,7 @@ def diagnose_audio(audio):
     if np.abs(audio).max() < SILENT_PEAK:
         return {"The generator is silent: every sound's peak is below 0.001. If that lasts, lower the learning rate."}
     variation = audio.std(axis=0)
-    if np.sqrt(np.mean(variation**2)) < COLLAPSED_VARIATION * np.sqrt(np.mean(audio**2)):
+    if len(audio) > 1 and np.sqrt(np.mean(variation**2)) < COLLAPSED_VARIATION * np.sqrt(np.mean(audio**2)):
         return {"Mode collapse: all latents give nearly the same sound. Go back to an earlier checkpoint, or try wgan_gp."}
     return set()
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from kgan.errors import InputError
 from kgan.files import whole_file
 
 
@@ -29,8 +30,11 @@ class HistoryCSV(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= int(self.model.step)]
+            try:
+                with self.path.open(newline="") as file:
+                    self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= int(self.model.step)]
+            except (KeyError, TypeError, ValueError):
+                raise InputError(f"{self.path} is no longer the file that was written here. Move it out of the way.") from None
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 

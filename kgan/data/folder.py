@@ -73,4 +73,6 @@ def _clips_of(file, sample_rate_hz, length_samples, channels):
         audio = np.pad(audio, ((0, (-rest) % length_samples), (0, 0)))
     clips = audio[: len(audio) // length_samples * length_samples].reshape(-1, length_samples, channels)
     clips = clips[np.abs(clips).max(axis=(1, 2)) >= SILENCE * 32768]
+    if not len(clips):
+        return "holds sound in its last part alone, which is shorter than half a clip"
     return clips[:, :, 0] if channels == 1 else clips

@@ -4,8 +4,8 @@
 sounds: programs whose samples sound at another pitch than the key (glockenspiel, guitar harmonics, fifths) are left out,
 and the organs, which add the octave below, are played an octave higher.
 
-Reference for the labels: Engel et al. 2017, "Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders",
-section 2.1. https://arxiv.org/abs/1704.01279
+Reference for the labels: Engel et al. 2017, "Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders".
+https://arxiv.org/abs/1704.01279
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import io
 import os
 from pathlib import Path
 
+import filelock
 import joblib
 import numpy as np
 import platformdirs
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError
-from kgan.files import whole_folder
+from kgan.files import remove_unfinished, whole_folder
 
 VERSION = 1  # of the cache: raise it when a rendered byte changes
 FAMILIES = (
@@ -77,9 +78,14 @@ def load_notes(split="train", sample_rate_hz=16000, length_samples=16384, channe
     if split not in SPLITS:
         raise InputError(f"`split` must be one of {', '.join(SPLITS)}. Received: {split!r}.")
     root = Path(cache_dir or os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan"))
+    root = root.expanduser()
     folder = root / f"notes-v{VERSION}-{sample_rate_hz}hz-{length_samples}x{channels}"
     if not folder.exists():
-        _render_all(folder, sample_rate_hz, length_samples, channels)
+        root.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(root / ".lock"):  # one process renders, others wait for it
+            remove_unfinished(root)
+            if not folder.exists():
+                _render_all(folder, sample_rate_hz, length_samples, channels)
     notes = _notes()
     chosen = np.flatnonzero([_split_of(note) == split for note in notes])
     columns = np.array([notes[i] for i in chosen], np.int32).T
@@ -133,14 +139,15 @@ def _render_all(folder, sample_rate_hz, length_samples, channels):
     )
     with (
         whole_folder(folder) as scratch,
+        # Written in order, not through a map of the file: a full disk must raise an error, not end the process.
+        (scratch / "audio.npy").open("wb") as file,
         tqdm(total=len(programs) * per_program, desc="Rendering the built-in notes, once", unit=" notes") as bar,
     ):
-        audio = np.lib.format.open_memmap(scratch / "audio.npy", mode="w+", dtype=np.int16, shape=(bar.total, *clip_shape))
-        for i, notes in enumerate(rendered):
-            audio[i * per_program : (i + 1) * per_program] = notes
+        header = {"descr": "<i2", "fortran_order": False, "shape": (bar.total, *clip_shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for notes in rendered:
+            file.write(notes.astype("<i2").tobytes())
             bar.update(per_program)
-        audio.flush()
-        del audio  # Windows renames no file that is mapped
     get_reusable_executor().shutdown()  # idle workers would hold memory and pipes for minutes
 
 

@@ -13,7 +13,8 @@ class AdversarialModel(keras.Model):
 
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples.
-        critic: `keras.Model` from examples to float32 scores `(batch, 1)`.
+        critic: `keras.Model` from examples to float32 scores `(batch, 1)`. Real and fake examples go through it in one
+            batch, so it should have no batch normalisation.
         n_critic: critic steps in an iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
         ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
@@ -152,7 +153,7 @@ class AdversarialModel(keras.Model):
     def _critic_step(self, real, seed):
         fake = self.generator(self._latents(tf.shape(real)[0], seed), training=True)
         with tf.GradientTape() as tape:
-            # One call for both: no layer mixes examples, so the scores are those of two calls.
+            # One call for both is faster, and with networks that mix no examples the scores are those of two.
             real_scores, fake_scores = tf.split(self.critic(tf.concat([real, fake], axis=0), training=True), 2)
             loss = self.critic_loss(real_scores, fake_scores)
             penalties = self.critic_penalties(real, fake, seed)

@@ -1,6 +1,6 @@
 """WaveGAN's generator and critic: 1-D convolutions of 25 taps and stride 4.
 
-Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix D. https://arxiv.org/abs/1802.04208
+Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https://arxiv.org/abs/1802.04208
 """
 
 import math

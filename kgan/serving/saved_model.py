@@ -10,6 +10,7 @@ from kgan.errors import InputError
 from kgan.files import whole_folder
 from kgan.synthesizer import Synthesizer, item_latents
 
+CONFIG_FILE = "assets/config.yaml"
 SIGNATURES = ("serving_default", "sample", "wav")
 
 
@@ -22,7 +23,8 @@ def export_saved_model(synthesizer, config_yaml, folder):
             the seed and its index alone.
         `wav`: `latents` -> `wav`, the bytes of a 16-bit WAV file for each.
 
-    It holds stock operations alone, so `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained.
+    It holds stock operations alone, so `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained and
+    for how many iterations.
 
     Args:
         synthesizer: a `kgan.Synthesizer`.
@@ -35,13 +37,14 @@ def export_saved_model(synthesizer, config_yaml, folder):
     Raises:
         InputError: the folder cannot be written, or the disk is full.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     version = folder / str(max(_versions(folder), default=0) + 1)
     try:
         with whole_folder(version) as scratch:
             _write(synthesizer, scratch)
             (scratch / "assets").mkdir(exist_ok=True)
-            (scratch / "assets" / "config.yaml").write_text(config_yaml, encoding="utf-8")
+            config_file = scratch / CONFIG_FILE
+            config_file.write_text(f"step: {synthesizer.step}\n{config_yaml}", encoding="utf-8")
     except (OSError, tf.errors.OpError) as error:  # TensorFlow's own writer does not raise OSError
         reason = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
         raise InputError(f"A SavedModel needs a folder that can be written. Received: {folder} ({reason}).") from error
@@ -93,7 +96,7 @@ class SavedSynthesizer(Synthesizer):
 
     def __init__(self, folder):
         folder = saved_model_version(folder)
-        config_file = folder / "assets" / "config.yaml"
+        config_file = folder / CONFIG_FILE
         try:
             # A complete read first: a model of another origin should not get as far as TensorFlow's loader.
             config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
@@ -101,7 +104,7 @@ class SavedSynthesizer(Synthesizer):
             self.latent_distribution = config["gan"]["latent_distribution"]
             self.latent_dim = config["network"]["latent_dim"]
         except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-            raise _not_ours(folder, f"{config_file.relative_to(folder)} is missing or not kgan's") from error
+            raise _not_ours(folder, f"{CONFIG_FILE} is missing or not kgan's") from error
         try:
             self._loaded = tf.saved_model.load(str(folder))
         except Exception as error:  # what the loader raises depends on what is broken
@@ -120,12 +123,21 @@ def saved_model_version(folder):
     Raises:
         InputError: there is none.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     versions = _versions(folder)
     for candidate in (folder, folder / str(max(versions, default=0))):
         if (candidate / "saved_model.pb").is_file():
             return candidate
     raise InputError(f"There is no run and no SavedModel in {folder}.")
+
+
+def exported_step(folder):
+    """Return the step that the highest version was exported at, None without any."""
+    try:
+        config_file = saved_model_version(folder) / CONFIG_FILE
+        return yaml.safe_load(config_file.read_text(encoding="utf-8"))["step"]
+    except (InputError, OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
 
 
 def _versions(folder):

@@ -45,11 +45,20 @@ def build_gan(config):
     """
     network, data = config.network, config.data
     gan_class = pkgutil.resolve_name(MODELS[config.model])
-    options = {name: value for name, value in config.gan.model_dump().items() if value is not None}
     bases = [base for base in gan_class.__mro__ if issubclass(base, AdversarialModel)]
     known = {name for base in bases for name in inspect.signature(base).parameters}
-    for name in options.keys() - known:
-        raise InputError(f"The model {config.model} has no option `gan.{name}`. Received: {options[name]}.")
+    options = config.gan.model_dump()
+    for name, value in options.items():
+        if value is not None and name not in known:
+            raise InputError(f"The model {config.model} has no option `gan.{name}`. Received: {value}.")
+        if value is None and name in known and name != "ema_decay":
+            raise InputError(f"The model {config.model} needs `gan.{name}`. Received: null.")
+    options = {name: value for name, value in options.items() if name in known}
+    if network.phase_shuffle >= 16:
+        raise InputError(
+            "`network.phase_shuffle` must be below 16, the length of the critic's last layers."
+            f" Received: {network.phase_shuffle}."
+        )
     shape = {
         "length_samples": data.length_samples,
         "channels": data.channels,

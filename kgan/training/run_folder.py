@@ -1,10 +1,14 @@
+import contextlib
+import hashlib
+import json
 from pathlib import Path
 
 import filelock
 import tensorflow as tf
+from tqdm import tqdm
 
 from kgan.callbacks.checkpoint import Checkpoint
-from kgan.config import CHANGEABLE, flatten, load_config, read_yaml, told_values, validated
+from kgan.config import CHANGEABLE, flatten, load_config, read_yaml, validated
 from kgan.errors import InputError
 from kgan.files import remove_unfinished, whole_file
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
@@ -16,7 +20,7 @@ from kgan.training.precision import fastest_precision
 class RunFolder:
     """A run on disk: all that is needed to go on, to generate and to export, without any data set.
 
-    `config.yaml`, `checkpoints/`, `logs/` (TensorBoard), `history.csv`, `samples/` and `saved_model/`.
+    `config.yaml`, `data.json`, `checkpoints/`, `logs/` (TensorBoard), `history.csv`, `samples/` and `saved_model/`.
 
     Args:
         path: the folder; it need not exist.
@@ -26,28 +30,47 @@ class RunFolder:
         self.path = Path(path).expanduser()
         self.config_file = self.path / "config.yaml"
         self.checkpoints = self.path / "checkpoints"
+        self.data_file = self.path / "data.json"
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.samples = self.path / "samples"
         self.saved_model = self.path / "saved_model"
 
+    @contextlib.contextmanager
     def lock(self):
-        """Take the run for this process until it ends, and remove what a killed one left half written.
+        """Keep the run to this process for the block, and remove what a killed one left half written.
 
         Raises:
             InputError: the folder cannot be written, or another process trains in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock")
-            lock.acquire(timeout=0)
+            lock = filelock.FileLock(self.path / ".lock").acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(f"Another process is training in {self.path}. Give this one another --run.") from None
         except OSError as error:
             raise InputError(f"The run needs a folder that can be written. Received: {self.path} ({error.strerror}).") from None
-        for folder in (self.checkpoints, self.samples, self.saved_model):
-            remove_unfinished(folder)
-        return lock
+        try:
+            with lock:
+                for folder in (self.checkpoints, self.logs, self.samples, self.saved_model):
+                    if folder.exists() and not folder.is_dir():
+                        raise InputError(f"A run keeps a folder where a file is in the way: {folder}.")
+                    remove_unfinished(folder)
+                yield
+        finally:
+            if not self.exists():  # bad input: leave nothing behind
+                (self.path / ".lock").unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+
+    def note_data(self, sounds):
+        """Remember what the run is trained on, and warn where it is no longer that."""
+        digest = hashlib.sha256("\n".join(sounds.ids).encode()).hexdigest()
+        data = {"count": len(sounds), "sha256_of_ids": digest}
+        if self.data_file.exists() and json.loads(self.data_file.read_text()) != data:
+            tqdm.write("Warning: the sounds are not those that the run was started with; it goes on with what is there now.")
+        with whole_file(self.data_file) as scratch:
+            scratch.write_text(json.dumps(data))
 
     def exists(self):
         """Return whether there is a run to go on with."""
@@ -55,20 +78,23 @@ class RunFolder:
 
     def read_config(self):
         """Return the run's `Config`."""
-        return validated(flatten(read_yaml(self.config_file)))
+        try:
+            return validated(flatten(read_yaml(self.config_file)))
+        except InputError as error:
+            raise InputError(f"{self.config_file}: {error}") from None
 
     def write_config(self, config):
         with whole_file(self.config_file) as scratch:
             scratch.write_text(config.to_yaml(), encoding="utf-8")
 
-    def resumed_config(self, told, files=()):
-        """Return the run's `Config` with the budget and the reporting that are told anew, see `load_config`.
+    def resumed_config(self, told):
+        """Return the run's `Config` with the budget and the reporting that are told anew, see `told_values`.
 
         Raises:
             InputError: something is told that the weights depend on, and it is not what the run was started with.
         """
-        stored = flatten(read_yaml(self.config_file))
-        told = {name: value for name, value in told_values(told, files).items() if value != "auto"}
+        stored = flatten(self.read_config().model_dump())
+        told = {name: value for name, value in told.items() if value != "auto"}
         budget = {"training.steps", "training.minutes"}
         renewed = dict.fromkeys(budget) if told.keys() & budget else {}
         config = validated(stored | renewed | told)
@@ -83,14 +109,14 @@ class RunFolder:
         return config
 
 
-def new_config(told, files=()):
+def new_config(told):
     """Resolve the configuration of a new run and what it leaves to this machine: size and precision.
 
     Returns:
         The `Config`, and two lines that say what was chosen and how to choose otherwise.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    config = load_config(told, files, accelerated=on_gpu)
+    config = load_config(told, accelerated=on_gpu)
     network, training = config.network, config.training
     ends = [f"{training.minutes:g} minutes"] if training.minutes else []
     ends += [f"{training.steps:,} iterations"] if training.steps else []

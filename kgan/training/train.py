@@ -18,7 +18,7 @@ from kgan.callbacks import (
     Throughput,
 )
 from kgan.data.pipeline import training_dataset
-from kgan.serving.saved_model import export_saved_model
+from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan, build_representation, load_sounds
 from kgan.training.run_folder import RunFolder
@@ -65,11 +65,12 @@ def train(config, run: RunFolder):
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
         run.write_config(config)
-        if not any(run.saved_model.glob("[0-9]*")):  # it was ended between its last checkpoint and its export
+        if exported_step(run.saved_model) != start_step:  # it was ended between its last checkpoint and its export
             _export(synthesizer, config, run)
         return Outcome(start_step)
     sounds = load_sounds(config)
     run.write_config(config)
+    run.note_data(sounds)
     dataset = training_dataset(
         sounds, representation, training.batch_size, gan.n_critic, seed=config.seed, start_step=start_step
     )
@@ -105,15 +106,21 @@ def _export(synthesizer, config, run):
 
 def _compare(synthesizer, sounds, seed):
     """Say how harmonic the generated sounds are and on how many pitches, beside real ones."""
-    real = sounds.waveforms(np.linspace(0, len(sounds) - 1, COMPARED_SOUNDS).astype(int))
-    if real.ndim == 3 or real.shape[1] < FRAME_S * sounds.sample_rate_hz:
+    count = min(COMPARED_SOUNDS, len(sounds))
+    real = sounds.waveforms(np.linspace(0, len(sounds) - 1, count).astype(int))
+    if real.shape[1] < FRAME_S * sounds.sample_rate_hz:
         return
-    fake = synthesizer.generate(synthesizer.latents(COMPARED_SOUNDS, seed))
+    fake = synthesizer.generate(synthesizer.latents(count, seed))
+    pitch_counts = []
     for name, audio in (("generated", fake), ("real", real)):
+        audio = audio if audio.ndim == 2 else audio.mean(axis=2)
         found = estimate_pitch(audio, sounds.sample_rate_hz)
         clear = found.harmonicity > CLEAR
         pitches = np.unique(np.round(12 * np.log2(found.frequency_hz[clear] / 440)))
         tqdm.write(
-            f"Of {COMPARED_SOUNDS} {name} sounds {clear.sum()} are clear notes, on {len(pitches)} pitches;"
+            f"Of {count} {name} sounds {clear.sum()} are clear notes, on {len(pitches)} pitches;"
             f" median harmonicity {np.median(found.harmonicity):.2f}."
         )
+        pitch_counts.append(len(pitches))
+    if 0 < 4 * pitch_counts[0] < pitch_counts[1]:
+        tqdm.write("So few pitches are the buzz of transposed convolutions, not yet notes: more iterations make them.")

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from kgan.audio.files import read_audio
 from kgan.callbacks import Budget, Checkpoint, HealthWatch, HistoryCSV, Interrupt, Preview, ProgressBar, Throughput
 from kgan.callbacks.health_watch import diagnose_audio, diagnose_gaps
 from kgan.data.pipeline import training_dataset
+from kgan.files import whole_folder
 from kgan.gans import DCGAN
 from kgan.representations import Wave
 from kgan.synthesizer import Synthesizer
@@ -71,6 +73,16 @@ def test_checkpoint_falls_back_to_the_one_before(make_gan, fit, tmp_path, capsys
     assert Checkpoint(tmp_path).restore(gan) == 2
     assert int(gan.step) == 2
     assert "step_00000003 cannot be read; trying the one before" in capsys.readouterr().out
+    broken.write_bytes(b"")
+    copy = tmp_path / "step_00000002_good"
+    shutil.copytree(tmp_path / "step_00000002", copy)
+    again = Checkpoint(tmp_path, keep=2)
+    assert again.restore(gan) == 2
+    fit(gan, 1, [again])  # reaches step 3 again, and replaces what could not be read
+    names = ["step_00000002", "step_00000002_good", "step_00000003", "unreadable_step_00000003"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert Checkpoint(tmp_path).restore(make_gan(DCGAN)) == 3
+    broken.write_bytes(b"")
     (tmp_path / "step_00000002" / "state.json").unlink()
     with pytest.raises(OSError, match=r"No checkpoint can be read: .*step_00000003.*step_00000002"):
         Checkpoint(tmp_path).restore(gan)
@@ -93,6 +105,14 @@ def test_a_full_disk_loses_no_checkpoint(make_gan, fit, tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
     assert Checkpoint(tmp_path).restore(make_gan(DCGAN)) == 1
+
+
+def test_reading_a_checkpoint_leaves_a_writer_alone(make_gan, fit, tmp_path):
+    """Listening to a run while it trains must not touch what it is writing."""
+    fit(make_gan(DCGAN), 1, [Checkpoint(tmp_path)])
+    with whole_folder(tmp_path / "step_00000002") as scratch:
+        Checkpoint(tmp_path).restore(make_gan(DCGAN))
+        assert scratch.exists()
 
 
 # HealthWatch
@@ -133,6 +153,7 @@ def test_diagnoses_by_hand(rng):
     assert "silent" in diagnose_audio(noise * 1e-3).pop()
     assert "Mode collapse" in diagnose_audio(noise[:1] + 0.01 * noise).pop()
     assert diagnose_audio(noise[:1] + 0.1 * noise) == set()
+    assert diagnose_audio(noise[:1]) == set()  # one sound cannot vary
     assert diagnose_gaps([10, 12, 11], 200) == set()
     assert "diverges" in diagnose_gaps([10, 12, 11], -300).pop()
     assert diagnose_gaps([0.1, 0.1, 0.1], 90) == set()  # large beside the others, small in itself

@@ -35,6 +35,14 @@ def test_silence_is_left_out(tmp_path):
     assert sounds.skipped == {"silent.wav": "is silent"}
 
 
+def test_sound_in_a_short_end_alone_is_told(tmp_path):
+    write(tmp_path / "end.wav", np.concatenate([np.zeros(1000), ramp(300)]))
+    with pytest.raises(InputError, match="end.wav, holds sound in its last part alone"):
+        load_folder(tmp_path, length_samples=1000)
+    write(tmp_path / "whole.wav", ramp(1000))
+    assert list(load_folder(tmp_path, length_samples=1000).skipped) == ["end.wav"]
+
+
 def test_rates_and_channels_are_brought_together(tmp_path):
     time_s = np.arange(48000) / 48000
     stereo = np.stack([np.sin(2 * np.pi * 500 * time_s), np.zeros(48000)], axis=1)

@@ -1,5 +1,6 @@
 import collections
 import hashlib
+import subprocess
 import sys
 
 import numpy as np
@@ -98,6 +99,37 @@ def test_loading_again_renders_nothing(splits, notes_cache, monkeypatch):
     monkeypatch.setattr(notes, "_render_program", None)
     again = load_notes("test", cache_dir=notes_cache)
     assert (again.audio == splits["test"].audio).all()
+
+
+def test_what_a_killed_rendering_left_is_removed(tmp_path, monkeypatch):
+    killed = tmp_path / ".unfinished-abc"
+    killed.mkdir()
+    monkeypatch.setattr(notes, "PROGRAMS", {"organ": (19,)})
+    monkeypatch.setattr(notes, "PITCHES", range(60, 72))
+    sounds = load_notes("train", length_samples=2048, cache_dir=tmp_path)
+    assert not killed.exists()
+    assert sounds.audio.shape[1] == 2048
+    assert np.abs(sounds.audio.astype(int)).max(axis=1).min() >= 32767
+
+
+def test_a_full_disk_while_rendering_is_an_error_and_leaves_nothing(tmp_path):
+    """A limit on the size of files stands for the disk: the system refuses the write."""
+    resource = pytest.importorskip("resource")
+    code = """
+import resource, sys
+from kgan.data import notes
+notes.PROGRAMS = {"organ": (19,)}
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+try:
+    notes.load_notes(length_samples=2048, cache_dir=sys.argv[1])
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert resource
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "File too large"
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_unknown_split():

@@ -45,14 +45,18 @@ def test_nothing_happens_at_inference_or_radius_0():
 
 @pytest.mark.parametrize("per", ["example", "batch"])
 def test_gradient_goes_where_the_samples_went(per):
-    """The layer is linear: <shuffle(x), y> = <x, gradient>."""
-    inputs = tf.random.stateless_normal((4, 10, 2), (0, 1))
-    weights = tf.random.stateless_normal((4, 10, 2), (0, 2))
-    layer = PhaseShuffle(3, per=per)
+    """The gradient of outputs weighted by w is, per sample of the input, the sum of w over where it was put."""
+    inputs = tf.repeat(tf.constant(RAMP), 6, axis=0)
+    weights = tf.random.stateless_normal((6, 10, 1), (0, 2))
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        product = tf.reduce_sum(layer(inputs, training=True) * weights)
-    np.testing.assert_allclose(product, tf.reduce_sum(tape.gradient(product, inputs) * inputs), rtol=1e-5)
+        outputs = PhaseShuffle(3, per=per)(inputs, training=True)
+        product = tf.reduce_sum(outputs * weights)
+    by_hand = np.zeros((6, 10))
+    for example in range(6):
+        for time in range(10):
+            by_hand[example, int(outputs[example, time, 0])] += weights[example, time, 0]
+    np.testing.assert_allclose(tape.gradient(product, inputs)[..., 0], by_hand, rtol=1e-5)
 
 
 def test_saved_and_loaded_it_goes_on_with_its_shifts(tmp_path):

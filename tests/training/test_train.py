@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from kgan.cli import main
-from kgan.serving.saved_model import SavedSynthesizer
+from kgan.serving.saved_model import SavedSynthesizer, exported_step
 
 
 def weights_at(run, step):
@@ -44,7 +44,7 @@ def wait_for(process, text):
 
 def test_a_run_leaves_what_it_promises(finished_run):
     names = {path.name for path in finished_run.iterdir()} - {".lock"}
-    assert names == {"checkpoints", "config.yaml", "history.csv", "logs", "samples", "saved_model"}
+    assert names == {"checkpoints", "config.yaml", "data.json", "history.csv", "logs", "samples", "saved_model"}
     assert [int(row["step"]) for row in csv.DictReader((finished_run / "history.csv").open())] == [2, 4, 6]
     assert sorted(path.name for path in (finished_run / "samples").iterdir()) == ["step_00000003", "step_00000006"]
     assert [path.name for path in (finished_run / "saved_model").iterdir()] == ["1"]
@@ -161,7 +161,15 @@ def test_the_same_command_on_a_finished_run_says_so(finished_run, tiny_run_optio
 def test_a_run_killed_before_its_export_is_exported_by_the_next_start(tmp_path, finished_run):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
-    shutil.rmtree(run / "saved_model" / "1")
+    assert exported_step(run / "saved_model") == 6
+    config = run / "saved_model" / "1" / "assets" / "config.yaml"
+    config.write_text(config.read_text().replace("step: 6", "step: 4"))  # an earlier export
+    for _ in range(2):
+        assert main(["train", "--run", str(run)]) == 0
+        assert exported_step(run / "saved_model") == 6
+        assert sorted(path.name for path in (run / "saved_model").iterdir()) == ["1", "2"]
+    shutil.rmtree(run / "saved_model")
+    assert exported_step(run / "saved_model") is None
     assert main(["train", "--run", str(run)]) == 0
     assert SavedSynthesizer(run / "saved_model").latent_dim == 8
 
@@ -184,9 +192,35 @@ def test_a_budget_in_minutes_counts_over_resumes(tmp_path, tiny_run_options, cap
     assert main(["train", "--run", run, "--minutes", "0.1", *tiny_run_options]) == 0
     step = max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert main(["train", "--run", run]) == 0
-    assert f"has done {step:,} iterations" in capsys.readouterr().out.splitlines()[-2]
+    assert f"has done {step:,} iterations" in capsys.readouterr().out
     assert main(["train", "--run", run, "--minutes", "0.15"]) == 0
     assert max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").iterdir()) > step
+
+
+def test_changed_sounds_are_told(tmp_path, finished_run, sound_folder, capsys):
+    run, sounds = tmp_path / "run", tmp_path / "sounds"
+    shutil.copytree(finished_run, run)
+    shutil.copytree(sound_folder, sounds)
+    config = (run / "config.yaml").read_text().replace(str(sound_folder), str(sounds))
+    (run / "config.yaml").write_text(config)
+    assert main(["train", "--run", str(run), "--steps", "7"]) == 0
+    assert "the sounds are not those" not in capsys.readouterr().out
+    (sounds / "00.wav").unlink()
+    assert main(["train", "--run", str(run), "--steps", "8"]) == 0
+    assert "the sounds are not those that the run was started with" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "message"), [("logs", "a file is in the way"), ("history.csv", "is no longer the file")])
+def test_files_in_the_way_are_named(tmp_path, finished_run, capsys, name, message):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    if (run / name).is_dir():
+        shutil.rmtree(run / name)
+    (run / name).write_text("something;else\n1;2\n")
+    assert main(["train", "--run", str(run), "--steps", "8"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error
+    assert name in error
 
 
 def test_an_unwritable_run_folder(tmp_path, tiny_run_options, capsys):
