@@ -83,7 +83,7 @@ def tiny_run_options(sound_folder):
     """Arguments of `kgan train` for a run of a few seconds."""
     return [
         "--data", str(sound_folder), "--data.length_samples", str(LENGTH), "--network.dim", str(DIM),
-        "--network.latent_dim", str(LATENT_DIM), "--training.batch_size", "4", "--precision", "float32",
+        "--network.latent_dim", str(LATENT_DIM), "--gan.n_critic", "2", "--training.batch_size", "4", "--precision", "float32",
         "--training.log_steps", "2", "--training.preview_steps", "3", "--training.preview_count", "2",
     ]  # fmt: skip
 

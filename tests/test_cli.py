@@ -160,16 +160,19 @@ def test_scripts_are_doors_to_the_commands():
 
 
 @pytest.mark.parametrize(
-    ("started", "expected"),
+    ("started", "python", "expected"),
     [
-        ("scripts/train.py", "{python} scripts/generate.py 'a run' --count 64"),
-        ("/usr/bin/kgan", "/usr/bin/kgan generate 'a run' --count 64"),
-        ("/x/kgan/cli.py", "kgan generate 'a run' --count 64"),
+        ("scripts/train.py", "/usr/bin/python", "/usr/bin/python scripts/generate.py 'a run' --count 64"),
+        ("scripts/train.py", "{here}/.venv/bin/python", ".venv/bin/python scripts/generate.py 'a run' --count 64"),
+        ("/usr/bin/kgan", "/usr/bin/python", "/usr/bin/kgan generate 'a run' --count 64"),
+        ("/x/kgan/cli.py", "/usr/bin/python", "kgan generate 'a run' --count 64"),
     ],
 )
-def test_the_commands_it_suggests_run_as_it_was_run(monkeypatch, started, expected):
+def test_the_commands_it_suggests_run_as_it_was_run(monkeypatch, tmp_path, started, python, expected):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [started])
-    assert _command("generate", "a run", "--count", 64) == expected.format(python=sys.executable)
+    monkeypatch.setattr(sys, "executable", python.format(here=Path.cwd()))
+    assert _command("generate", "a run", "--count", 64) == expected
 
 
 def test_help_teaches_by_example(capsys):

@@ -111,7 +111,7 @@ def test_a_signal_ends_a_run_with_checkpoint_and_export(tmp_path, tiny_run_optio
 def test_divergence_ends_with_code_1_and_the_last_good_checkpoint(tmp_path, tiny_run_options, capsys):
     run = str(tmp_path / "run")
     options = ["--optimizer.learning_rate", "100", "--gan.n_critic", "1", "--training.checkpoint_minutes", "1e-9"]
-    assert main(["train", "--run", run, "--steps", "50", *options, *tiny_run_options]) == 1
+    assert main(["train", "--run", run, "--steps", "50", *tiny_run_options, *options]) == 1
     error = capsys.readouterr().err
     assert "became NaN or infinite" in error
     assert "The last good checkpoint" in error
