@@ -58,7 +58,8 @@ def train(options):
         )
         print(f"kgan: error: {outcome.failure} {kept}", file=sys.stderr)
         return EXIT_FAILURE
-    print(f"{run.path} has done {outcome.step:,} iterations. To go on, for 60 minutes in all, or to hear more:")
+    ended = "was interrupted after" if outcome.signal_number else "has done"
+    print(f"{run.path} {ended} {outcome.step:,} iterations. To go on, for 60 minutes in all, or to hear more:")
     print(f"  {_command('train', '--run', run.path, '--minutes', 60)}")
     print(f"  {_command('generate', run.path, '--count', 64)}")
     print("Larger networks: --size full, with another --run.")
@@ -181,7 +182,7 @@ def _add_train(commands):
         commands, "train", train, "kgan train --model wgan_gp --repr wave               # the built-in notes\n"
         "kgan train --model dcgan --data ~/my_drums --run runs/drums --steps 20000\n"
         "kgan train --run runs/drums                               # goes on where it stopped\n"
-        "kgan train --network.dim 32 --minutes 60                  # any value below by its name"
+        "kgan train --network.dim 32 --minutes 60                  # any value by its name"
     )  # fmt: skip
     command.usage = "kgan train [-h] [--model MODEL] [--repr REPR] [--data DATA] [--run FOLDER] [--NAME VALUE ...]"
     command.add_argument("--run", metavar="FOLDER", help="the run's folder; runs/MODEL_REPR_DATA unless given")

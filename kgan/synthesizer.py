@@ -67,7 +67,7 @@ class Synthesizer:
         if not np.isfinite(latents).all():
             raise ValueError("Latents must be finite. Received: NaN or infinity")
         batches = np.split(latents, range(BATCH_SIZE, len(latents), BATCH_SIZE))
-        bar = tqdm(batches, desc="Generating", unit=f" x {BATCH_SIZE} sounds", disable=not progress)
+        bar = tqdm(batches, desc="Generating", unit="batch", disable=not progress)
         return np.concatenate([self.audio(tf.constant(batch)).numpy() for batch in bar])
 
 

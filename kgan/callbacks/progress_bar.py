@@ -16,7 +16,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         step = int(self.model.step)
-        self._bar = tqdm(initial=step, total=self.budget.steps, unit=" iterations", desc="Training", dynamic_ncols=True)
+        self._bar = tqdm(initial=step, total=self.budget.steps, desc="Training", dynamic_ncols=True)
 
     def on_train_batch_end(self, batch, logs=None):
         logs = logs or {}

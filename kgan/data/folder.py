@@ -43,7 +43,7 @@ def load_folder(path, sample_rate_hz=16000, length_samples=16384, channels=1):
         joblib.delayed(_clips_of)(file, sample_rate_hz, length_samples, channels) for file in files
     )
     clips, ids, skipped = [], [], {}
-    with warnings.catch_warnings(), tqdm(clips_of_files, f"Reading {path.name}", len(files), unit=" files") as bar:
+    with warnings.catch_warnings(), tqdm(clips_of_files, f"Reading {path.name}", len(files), unit="file") as bar:
         warnings.simplefilter("ignore")  # librosa tells of every file that it hands on to audioread
         for file, result in zip(files, bar, strict=True):
             name = file.relative_to(path).as_posix()

@@ -69,11 +69,11 @@ def train(config, run: RunFolder):
             _export(synthesizer, config, run)
         return Outcome(start_step)
     sounds = load_sounds(config)
-    run.write_config(config)
-    run.note_data(sounds)
     dataset = training_dataset(
         sounds, representation, training.batch_size, gan.n_critic, seed=config.seed, start_step=start_step
     )
+    run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
+    run.note_data(sounds)
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
     interrupt, bar = Interrupt(), ProgressBar(budget)
@@ -87,7 +87,9 @@ def train(config, run: RunFolder):
         budget,
         interrupt,
     ]
-    tqdm.write(f"{'Resuming' if start_step else 'Training'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly.")
+    tqdm.write(
+        f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly."
+    )
     try:
         gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
     finally:
@@ -112,15 +114,15 @@ def _compare(synthesizer, sounds, seed):
         return
     fake = synthesizer.generate(synthesizer.latents(count, seed))
     pitch_counts = []
-    for name, audio in (("generated", fake), ("real", real)):
+    for name, audio in (("Generated", fake), ("Real", real)):
         audio = audio if audio.ndim == 2 else audio.mean(axis=2)
         found = estimate_pitch(audio, sounds.sample_rate_hz)
         clear = found.harmonicity > CLEAR
         pitches = np.unique(np.round(12 * np.log2(found.frequency_hz[clear] / 440)))
         tqdm.write(
-            f"Of {count} {name} sounds {clear.sum()} are clear notes, on {len(pitches)} pitches;"
+            f"{name}: {clear.sum()} of {count} sounds have a clear pitch, different pitches: {len(pitches)},"
             f" median harmonicity {np.median(found.harmonicity):.2f}."
         )
         pitch_counts.append(len(pitches))
-    if 0 < 4 * pitch_counts[0] < pitch_counts[1]:
+    if 0 < 4 * pitch_counts[0] < pitch_counts[1] and 2 * clear.sum() > count:
         tqdm.write("So few pitches are the buzz of transposed convolutions, not yet notes: more iterations make them.")

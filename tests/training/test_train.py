@@ -102,6 +102,7 @@ def test_a_signal_ends_a_run_with_checkpoint_and_export(tmp_path, tiny_run_optio
     output, _ = process.communicate(timeout=120)
     assert process.returncode == code, output
     assert "Traceback" not in output
+    assert "was interrupted after" in output
     steps = [int(path.name[5:]) for path in (run / "checkpoints").iterdir()]
     assert len(steps) == 1
     assert 3 <= steps[0] < 100000
@@ -221,6 +222,15 @@ def test_files_in_the_way_are_named(tmp_path, finished_run, capsys, name, messag
     error = capsys.readouterr().err.splitlines()[-1]
     assert message in error
     assert name in error
+
+
+def test_input_that_is_refused_leaves_no_run_that_blocks_the_remedy(tmp_path, tiny_run_options, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "--run", run, "--steps", "1", *tiny_run_options, "--training.batch_size", "64"]) == 2
+    assert "Received: 40 sounds, batch size 64" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert main(["train", "--run", run, "--steps", "1", *tiny_run_options]) == 0
+    assert "Training the new run" in capsys.readouterr().out
 
 
 def test_an_unwritable_run_folder(tmp_path, tiny_run_options, capsys):
