@@ -53,6 +53,8 @@ class Synthesizer:
 
     def latents(self, count, seed=0):
         """Return `count` latents, float32 `(count, latent_dim)`. Number i depends on the seed and on i alone."""
+        # Tensors, not Python's integers: the graph would be traced again for every other count and seed.
+        count, seed = tf.constant(count), tf.constant(seed, tf.int64)
         return item_latents(count, seed, self.latent_dim, self.latent_distribution).numpy()
 
     def generate(self, latents, progress=False):
