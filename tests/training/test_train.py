@@ -1,6 +1,7 @@
 """Whole runs, ended in every way that runs end."""
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -189,13 +190,19 @@ def test_two_processes_cannot_train_one_run(tmp_path, finished_run, capsys):
 
 
 def test_a_budget_in_minutes_counts_over_resumes(tmp_path, tiny_run_options, capsys):
+    def newest_state():
+        return json.loads((max((tmp_path / "run" / "checkpoints").iterdir()) / "state.json").read_text())
+
     run = str(tmp_path / "run")
     assert main(["train", "--run", run, "--minutes", "0.1", *tiny_run_options]) == 0
-    step = max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").iterdir())
+    first = newest_state()
+    assert first["training_s"] >= 6
     assert main(["train", "--run", run]) == 0
-    assert f"has done {step:,} iterations" in capsys.readouterr().out
-    assert main(["train", "--run", run, "--minutes", "0.15"]) == 0
-    assert max(int(path.name[5:]) for path in (tmp_path / "run" / "checkpoints").iterdir()) > step
+    assert f"has done {first['step']:,} iterations" in capsys.readouterr().out
+    assert main(["train", "--run", run, "--minutes", str((first["training_s"] + 3) / 60)]) == 0
+    second = newest_state()
+    assert second["training_s"] >= first["training_s"] + 3
+    assert second["step"] > first["step"]
 
 
 def test_changed_sounds_are_told(tmp_path, finished_run, sound_folder, capsys):
