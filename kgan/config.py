@@ -1,7 +1,8 @@
 """The experiment as typed data: every value that a run depends on.
 
 The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
-model changes, `small.yaml` and `full.yaml` what a size changes. A run's `config.yaml` holds the resolved whole.
+model changes, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` what a representation changes, `small.yaml` and
+`full.yaml` what a size changes. A run's `config.yaml` holds the resolved whole.
 """
 
 from pathlib import Path
@@ -17,7 +18,12 @@ MODELS = {
     "wgan": "kgan.gans.wgan:WGAN",
     "wgan_gp": "kgan.gans.wgan_gp:WGANGP",
 }
-REPRESENTATIONS = {"wave": "kgan.representations.wave:Wave"}
+REPRESENTATIONS = {
+    "wave": "kgan.representations.wave:Wave",
+    "spec": "kgan.representations.spec:Spec",
+    "logspec": "kgan.representations.logspec:LogSpec",
+    "melif": "kgan.representations.melif:MelIF",
+}
 DATA_SETS = {"notes": "kgan.data.notes:load_notes"}  # anything else is a folder
 SIZES = ("small", "full")
 
@@ -32,8 +38,17 @@ class Section(BaseModel):
 class Data(Section):
     source: str = Field(description="`notes`, the built-in set, or a folder of sounds")
     sample_rate_hz: PositiveInt = Field(description="samples per second")
-    length_samples: PositiveInt = Field(description="samples of a clip, 16 times a power of two: 8192, 16384, 32768...")
+    length_samples: PositiveInt = Field(description="samples of a clip; for wave 16 times a power of two: 8192, 16384...")
     channels: Literal[1, 2] = Field(description="1 for mono, 2 for stereo")
+
+
+class Representation(Section):
+    fft_samples: PositiveInt | None = Field(description="spec, logspec, melif: length of a transform, a power of two")
+    hop_samples: PositiveInt | None = Field(description="spec, logspec, melif: from one transform to the next")
+    companding: Literal["log", "raw"] | None = Field(
+        description="spec: log brings magnitudes into tanh's range, raw leaves them as first published"
+    )
+    griffin_lim_iterations: Annotated[int, Field(ge=0)] | None = Field(description="logspec, melif: when decoding")
 
 
 class Network(Section):
@@ -42,7 +57,7 @@ class Network(Section):
     kernel_size: PositiveInt = Field(description="taps of the convolutions")
     generator_activation: Literal["relu", "leaky_relu"] = Field(description="relu, or leaky_relu of slope 0.2")
     weight_stddev: Positive | None = Field(description="of normal initial weights; null: Glorot uniform ones")
-    phase_shuffle: int = Field(ge=0, description="radius in samples of the critic's phase shuffle; 0: none")
+    phase_shuffle: int = Field(ge=0, description="wave: radius in samples of the critic's phase shuffle; 0: none")
     phase_shuffle_per: Literal["example", "batch"] = Field(description="what draws a shift of its own")
 
 
@@ -78,10 +93,11 @@ class Config(Section):
     """An experiment. `load_config` makes one, `to_yaml` writes it."""
 
     model: str = Field(description="dcgan, wgan or wgan_gp")
-    repr: str = Field(description="wave")
+    repr: str = Field(description="wave, spec, logspec or melif")
     size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
     seed: int = Field(ge=0, lt=2**32, description="of weights, order, latents: of all that is random")
     data: Data
+    representation: Representation
     network: Network
     gan: Gan
     optimizer: Optimizer
@@ -118,7 +134,7 @@ def flatten(values, prefix=""):
 
 
 def load_config(overrides, files=(), accelerated=False):
-    """Resolve a configuration: base, then the model's and the size's changes, then `files`, then `overrides`.
+    """Resolve a configuration: base, the model's, the representation's and the size's changes, then `files`, then `overrides`.
 
     Args:
         overrides: `{dotted name: value}`; a text is read as YAML, so that `"null"` and `"1e-4"` mean what they say, except
@@ -140,7 +156,7 @@ def load_config(overrides, files=(), accelerated=False):
     check_choice("size", resolved["size"], ("auto", *SIZES))
     if resolved["size"] == "auto":
         resolved["size"] = "full" if accelerated else "small"
-    for name in (resolved["model"], resolved["size"]):
+    for name in (resolved["model"], resolved["repr"], resolved["size"]):
         resolved |= flatten(read_yaml(configs_folder() / f"{name}.yaml"))
     if "training.steps" in told or "training.minutes" in told:  # a budget that is told replaces the size's own
         resolved |= {"training.steps": None, "training.minutes": None}

@@ -42,6 +42,8 @@ class Synthesizer:
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32)],
         )
 
+        self._levels_db = tf.function(lambda latents: representation.levels_db(self.generator(latents, training=False)))
+
     def refresh(self, gan):
         """Take over the weights that the GAN has now."""
         self.generator.set_weights(gan.best_generator.get_weights())
@@ -50,6 +52,11 @@ class Synthesizer:
     def audio(self, latents):
         """Return audio for latents, as tensors: `(batch, latent_dim)` -> `(batch, samples[, channels])` in [-1, 1]."""
         return self._audio(latents)
+
+    def levels_db(self, latents):
+        """Return what the generator made before it was decoded, as decibels `(batch, frames, bins)`; None for waves."""
+        levels = self._levels_db(tf.convert_to_tensor(latents))
+        return None if levels is None else levels.numpy()
 
     def latents(self, count, seed=0):
         """Return `count` latents, float32 `(count, latent_dim)`. Number i depends on the seed and on i alone."""

@@ -7,6 +7,7 @@ import numpy as np
 
 FFT_SAMPLES, HOP_SAMPLES = 1024, 128
 FLOOR_DB = -80.0
+SHOWN_CLIPS = 64
 
 
 def log_spectrogram(audio):
@@ -16,12 +17,14 @@ def log_spectrogram(audio):
     return librosa.amplitude_to_db(magnitude / full_scale, ref=1.0, amin=1e-8, top_db=None).clip(FLOOR_DB, 0.0)
 
 
-def contact_sheet(audio, sample_rate_hz, columns=8):
+def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8):
     """Draw clips side by side, each a waveform over its log spectrogram; clips of more than 64 are left out.
 
     Args:
         audio: float `(count, samples)` or `(count, samples, channels)`, of which the mean of the channels is drawn.
         sample_rate_hz: samples per second.
+        made_db: decibels `(count, frames, bins)` of the pictures that a network made and the clips were decoded from; they
+            are drawn above the clips' spectrograms, on their own frequency scale. None for none.
         columns: clips in a row.
 
     Returns:
@@ -29,40 +32,42 @@ def contact_sheet(audio, sample_rate_hz, columns=8):
     """
     from matplotlib.figure import Figure
 
-    audio = np.asarray(audio)[:64]
+    audio = np.asarray(audio)[:SHOWN_CLIPS]
     mono = audio if audio.ndim == 2 else audio.mean(axis=2)
     columns = min(columns, len(mono))
     rows = -(-len(mono) // columns)
-    figure = Figure(figsize=(1.9 * columns + 0.6, 2.4 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1, 3] * rows)
+    heights = [1, 3] if made_db is None else [1, 3, 3]
+    figure = Figure(figsize=(1.9 * columns + 0.6, 0.6 * sum(heights) * rows + 0.4), layout="constrained")
+    axes = figure.subplots(len(heights) * rows, columns, squeeze=False, height_ratios=heights * rows)
     for ax in axes.flat:
         ax.set_axis_off()
     duration_s = mono.shape[1] / sample_rate_hz
     for i, clip in enumerate(mono):
         row, column = divmod(i, columns)
-        wave, spectrum = axes[2 * row, column], axes[2 * row + 1, column]
-        for ax in (wave, spectrum):
+        panels = axes[len(heights) * row : len(heights) * (row + 1), column]
+        wave, spectrum = panels[0], panels[-1]
+        for ax in panels:
             ax.set_axis_on()
             ax.set_xticks([])
+            ax.set_yticks([])
         wave.plot(np.linspace(0, duration_s, len(clip)), clip, linewidth=0.3, color="#1f4e79")
-        wave.set(ylim=(-1, 1), xlim=(0, duration_s), yticks=[])
+        wave.set(ylim=(-1, 1), xlim=(0, duration_s))
         wave.set_title(str(i), fontsize=7, pad=2)
-        spectrum.imshow(
-            log_spectrogram(clip),
-            origin="lower",
-            aspect="auto",
-            extent=(0, duration_s, 0, sample_rate_hz / 2000),
-            vmin=FLOOR_DB,
-            vmax=0.0,
-            cmap="magma",
-        )
-        spectrum.set_yticks([])
+        _draw_levels(spectrum, log_spectrogram(clip), (0, duration_s, 0, sample_rate_hz / 2000))
+        if made_db is not None:
+            _draw_levels(panels[1], made_db[i].T, (0, duration_s, 0, 1))
         if column == 0:
             spectrum.set_yticks(np.arange(0, sample_rate_hz / 2000 + 0.1, 2))
-            spectrum.set_ylabel("kHz", fontsize=7)
+            spectrum.set_ylabel("kHz" if made_db is None else "sound, kHz", fontsize=7)
             spectrum.tick_params(labelsize=6)
+            if made_db is not None:
+                panels[1].set_ylabel("network", fontsize=7)
         if row == rows - 1:
             spectrum.set_xticks([0, duration_s], ["0", f"{duration_s:.1f} s"], fontsize=6)
     png = io.BytesIO()
     figure.savefig(png, dpi=100)
     return png.getvalue()
+
+
+def _draw_levels(ax, levels_db, extent):
+    ax.imshow(levels_db, origin="lower", aspect="auto", extent=extent, vmin=FLOOR_DB, vmax=0.0, cmap="magma")

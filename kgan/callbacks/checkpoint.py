@@ -25,6 +25,7 @@ class Checkpoint(keras.callbacks.Callback):
         directory: folder of the checkpoints.
         every_minutes: time between two.
         keep: how many of the newest to keep.
+        representation: a layer whose statistics are saved and restored, too; None for none.
 
     Attributes:
         training_s: seconds of training so far, those before a resume included.
@@ -36,11 +37,12 @@ class Checkpoint(keras.callbacks.Callback):
         >>> gan.fit(dataset, steps_per_epoch=100, epochs=10, callbacks=[checkpoint])
     """
 
-    def __init__(self, directory, every_minutes=5.0, keep=2):
+    def __init__(self, directory, every_minutes=5.0, keep=2, representation=None):
         super().__init__()
         self.directory = Path(directory)
         self.every_minutes = every_minutes
         self.keep = keep
+        self.representation = representation
         self._training_s_before = 0.0
         self._began_s = self._saved_s = None
         self._healthy = True
@@ -61,7 +63,7 @@ class Checkpoint(keras.callbacks.Callback):
             try:
                 state = json.loads((folder / "state.json").read_text())
                 step, training_s = int(state["step"]), float(state["training_s"])
-                _load(gan, folder / "weights.npz")
+                _load(self._variables(gan), folder / "weights.npz")
             except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 unreadable[folder] = error
                 tqdm.write(f"Warning: the checkpoint {folder} cannot be read; trying the one before it.")
@@ -96,7 +98,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._unreadable.remove(folder)
             folder.rename(folder.with_name(f"unreadable_{folder.name}"))
         with whole_folder(folder) as scratch:
-            np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in _variables(self.model).items()})
+            np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in self._variables(self.model).items()})
             state = {"step": int(self.model.step), "training_s": self.training_s}
             (scratch / "state.json").write_text(json.dumps(state))
             for file in scratch.iterdir():
@@ -106,22 +108,21 @@ class Checkpoint(keras.callbacks.Callback):
         for old in self._folders()[: -self.keep]:
             shutil.rmtree(old)
 
+    def _variables(self, gan):
+        """Return all that training goes on from, by names that do not depend on Keras's running numbers."""
+        parts = {
+            "gan": gan.weights,
+            "generator_optimizer": gan.generator_optimizer.variables,
+            "critic_optimizer": gan.critic_optimizer.variables,
+            "representation": self.representation.weights if self.representation else [],
+        }
+        return {f"{part}.{i}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
+
     def _folders(self):
         return sorted(self.directory.glob("step_" + 8 * "[0-9]"))
 
 
-def _variables(gan):
-    """Return all that training goes on from, by names that do not depend on Keras's running numbers."""
-    parts = {
-        "gan": gan.weights,
-        "generator_optimizer": gan.generator_optimizer.variables,
-        "critic_optimizer": gan.critic_optimizer.variables,
-    }
-    return {f"{part}.{i}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
-
-
-def _load(gan, path):
-    variables = _variables(gan)
+def _load(variables, path):
     with np.load(path, allow_pickle=False) as saved:
         if saved.files != list(variables):
             raise ValueError(f"it holds {len(saved.files)} arrays, this model needs {len(variables)}")

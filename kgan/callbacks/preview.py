@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgan.audio.files import write_sounds
-from kgan.audio.pictures import contact_sheet
+from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
 
 PLAYERS = 4  # in a notebook
 
@@ -15,7 +15,8 @@ class Preview(keras.callbacks.Callback):
     """Make the same latents sound every few iterations, so that one can hear and see the generator learn.
 
     Writes `directory/step_00001000/`: a WAV for each sound, `latents.npy`, and `contact_sheet.png` with waveforms and log
-    spectrograms. In a notebook it also shows the sheet and a few players.
+    spectrograms: that of the sound and, where the network makes one, the network's own. In a notebook it also shows the sheet
+    and a few players.
 
     Args:
         synthesizer: the `Synthesizer` to make them with.
@@ -60,7 +61,7 @@ class Preview(keras.callbacks.Callback):
         if not np.isfinite(audio).all():
             return
         rate_hz = self.synthesizer.sample_rate_hz
-        sheet = contact_sheet(audio, rate_hz)
+        sheet = contact_sheet(audio, rate_hz, self.synthesizer.levels_db(self._latents[:SHOWN_CLIPS]))
         folder = self.directory and self.directory / f"step_{step:08d}"
         if folder and not folder.exists():  # a resumed run comes by the same step with the same sounds
             write_sounds(folder, audio, rate_hz, self._latents, sheet)

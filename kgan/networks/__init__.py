@@ -1,6 +1,7 @@
 """Generators and critics: tensors in, tensors out. They know nothing of audio, files or configuration."""
 
 from kgan.networks.phase_shuffle import PhaseShuffle
+from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
 from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
 from kgan.networks.wave import wave_critic, wave_generator, wave_strides
 
@@ -8,6 +9,8 @@ __all__ = [
     "PhaseShuffle",
     "StridedConv1D",
     "StridedConv1DTranspose",
+    "spectrogram_critic",
+    "spectrogram_generator",
     "wave_critic",
     "wave_generator",
     "wave_strides",

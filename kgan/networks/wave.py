@@ -8,11 +8,11 @@ import math
 import keras
 
 from kgan.errors import InputError
+from kgan.networks.layers import activation_layer, initializer_factory
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
 
 START_LENGTH = 16  # positions that the dense layer lays out
-NEGATIVE_SLOPE = 0.2
 
 
 def wave_strides(length_samples):
@@ -66,15 +66,15 @@ def wave_generator(
         19065345
     """
     strides = wave_strides(length_samples)
-    initializer = _initializer(weight_stddev)
+    initializer = initializer_factory(weight_stddev)
     widths = [dim * 2**i for i in reversed(range(len(strides)))]  # 16 d, 8 d, ... d for 16384 samples
     latents = keras.Input((latent_dim,), name="latents")
     x = keras.layers.Dense(START_LENGTH * widths[0], kernel_initializer=initializer())(latents)
     x = keras.layers.Reshape((START_LENGTH, widths[0]))(x)
-    x = _activation(activation)(x)
+    x = activation_layer(activation)(x)
     for width, stride in zip(widths[1:], strides, strict=False):
         x = StridedConv1DTranspose(width, kernel_size, stride, kernel_initializer=initializer())(x)
-        x = _activation(activation)(x)
+        x = activation_layer(activation)(x)
     x = StridedConv1DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="wave_generator")
 
@@ -109,28 +109,14 @@ def wave_critic(
         17427969
     """
     strides = wave_strides(length_samples)
-    initializer = _initializer(weight_stddev)
+    initializer = initializer_factory(weight_stddev)
     waves = keras.Input((length_samples, channels), name="waves")
     x = waves
     for i, stride in enumerate(strides):
         x = StridedConv1D(dim * 2**i, kernel_size, stride, kernel_initializer=initializer())(x)
-        x = _activation("leaky_relu")(x)
+        x = activation_layer("leaky_relu")(x)
         if phase_shuffle and i < len(strides) - 1:
             x = PhaseShuffle(phase_shuffle, phase_shuffle_per, seed=seed + i)(x)
     x = keras.layers.Flatten()(x)
     scores = keras.layers.Dense(1, kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(waves, scores, name="wave_critic")
-
-
-def _initializer(weight_stddev):
-    """Return a factory: each weight needs an initializer of its own, or equal shapes would start with equal values."""
-    if weight_stddev is None:
-        return keras.initializers.GlorotUniform
-    return lambda: keras.initializers.RandomNormal(stddev=weight_stddev)
-
-
-def _activation(name):
-    layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: keras.layers.LeakyReLU(negative_slope=NEGATIVE_SLOPE)}
-    if name not in layers:
-        raise ValueError(f"`activation` must be one of {sorted(layers)}. Received: activation={name!r}")
-    return layers[name]()

@@ -1,5 +1,10 @@
-"""Invertible layers between audio `(batch, samples)` and what a network sees."""
+"""Layers between audio and what a network sees, each with the way back."""
 
+from kgan.representations.logspec import LogSpec
+from kgan.representations.melif import MelIF
+from kgan.representations.representation import Representation
+from kgan.representations.spec import Spec
+from kgan.representations.spectrogram import Spectrogram
 from kgan.representations.wave import Wave
 
-__all__ = ["Wave"]
+__all__ = ["LogSpec", "MelIF", "Representation", "Spec", "Spectrogram", "Wave"]

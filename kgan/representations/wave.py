@@ -1,12 +1,15 @@
 import keras
 import tensorflow as tf
 
+from kgan.representations.representation import Representation
+
 
 @keras.saving.register_keras_serializable(package="kgan")
-class Wave(keras.layers.Layer):
+class Wave(Representation):
     """The waveform itself: a network sees every sample.
 
-    Audio shape: float32 `(batch, samples)` in [-1, 1], or `(batch, samples, channels)` for more channels than one.
+    Args: those of `Representation`.
+
     Network's shape: `(batch, samples, channels)`.
 
     Example:
@@ -14,15 +17,13 @@ class Wave(keras.layers.Layer):
         TensorShape([2, 16384, 1])
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.built = True  # it has no weights
+    @property
+    def example_shape(self):
+        return (self.length_samples, self.channels)
 
     def encode(self, audio):
+        audio = tf.convert_to_tensor(audio)
         return audio if audio.shape.rank == 3 else audio[..., tf.newaxis]
 
     def decode(self, x):
         return tf.squeeze(x, axis=-1) if x.shape[-1] == 1 else x
-
-    def call(self, audio):
-        return self.encode(audio)

@@ -160,7 +160,8 @@ def export_run(path, folder):
 
 def _of_run(run):
     config = run.read_config()
-    gan = build_gan(config)
-    if not Checkpoint(run.checkpoints).restore(gan):
+    representation = build_representation(config)
+    gan = build_gan(config, representation.example_shape)
+    if not Checkpoint(run.checkpoints, representation=representation).restore(gan):
         raise InputError(f"The run {run.path} has no checkpoint yet: train it first.")
-    return Synthesizer(gan, build_representation(config), config.data.sample_rate_hz)
+    return Synthesizer(gan, representation, config.data.sample_rate_hz)

@@ -20,7 +20,7 @@ from kgan.callbacks import (
 from kgan.data.pipeline import training_dataset
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
-from kgan.training.build import build_gan, build_representation, load_sounds
+from kgan.training.build import adapt, build_gan, build_representation, load_sounds
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
@@ -56,10 +56,10 @@ def train(config, run: RunFolder):
         InputError: the configuration or the data cannot be used; nothing is changed then.
         OSError: the disk is full or fails; the last checkpoint is kept.
     """
-    gan = build_gan(config)
     representation = build_representation(config)
+    gan = build_gan(config, representation.example_shape)
     training = config.training
-    checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes)
+    checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
     budget = Budget(checkpoint, training.steps, training.minutes)
     start_step = checkpoint.restore(gan)
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
@@ -69,6 +69,8 @@ def train(config, run: RunFolder):
             _export(synthesizer, config, run)
         return Outcome(start_step)
     sounds = load_sounds(config)
+    if not start_step:
+        adapt(representation, sounds)
     dataset = training_dataset(
         sounds, representation, training.batch_size, gan.n_critic, seed=config.seed, start_step=start_step
     )

@@ -32,3 +32,19 @@ def test_contact_sheet_draws_every_clip(rng):
     assert changed[: sheet.shape[0] // 2].sum() == 0  # the tenth is in the second row alone
     assert changed[sheet.shape[0] // 2 :].sum() > 1000
     assert pixels(np.stack([audio, audio], axis=2)).shape == sheet.shape
+
+
+def test_what_the_network_made_stands_above_what_sounds(rng):
+    def pixels(made_db):
+        png = contact_sheet(np.zeros((1, 4096), np.float32), 16000, made_db)
+        return matplotlib.image.imread(io.BytesIO(png), format="png")[..., :3]
+
+    made_db = np.full((1, 8, 16), -80.0)
+    dark = pixels(made_db)
+    made_db[0, :, 12:] = 0.0  # the upper quarter of the frequencies, at all times
+    bright = np.argwhere(np.abs(pixels(made_db) - dark).max(axis=2) > 0.5)
+    assert pixels(None).shape[0] < 0.65 * dark.shape[0]
+    height, width = dark.shape[:2]
+    assert 0.15 * height < bright[:, 0].min() < bright[:, 0].max() < 0.5 * height
+    assert np.ptp(bright[:, 1]) > 0.7 * width
+    assert 0.08 * height < np.ptp(bright[:, 0]) < 0.15 * height

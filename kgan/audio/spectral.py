@@ -1,0 +1,206 @@
+"""Short-time Fourier transforms, their inverses and the mel scale: float32 tensors in, stock TensorFlow operations inside.
+
+Every window is a periodic Hann window as long as the transform.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+TINY = 1e-10  # a smaller magnitude, 200 dB under full scale, is silence; keeps values and gradients finite there
+GRIFFIN_LIM_MOMENTUM = 0.99
+
+
+def stft(audio, fft_samples, hop_samples, padding_samples):
+    """Return the transforms of frames every `hop_samples`: `(..., samples)` -> complex64 `(..., frames, fft_samples / 2 + 1)`.
+
+    Args:
+        audio: float32 `(..., samples)`.
+        fft_samples: length of a frame and of its transform.
+        hop_samples: samples from one frame to the next.
+        padding_samples: zeros before and after the audio, a pair.
+    """
+    padded = tf.pad(audio, [[0, 0]] * (audio.shape.rank - 1) + [list(padding_samples)])
+    return tf.signal.rfft(tf.signal.frame(padded, fft_samples, hop_samples) * hann_window(fft_samples))
+
+
+def inverse_stft(transform, fft_samples, hop_samples, padding_samples):
+    """Return the audio whose `stft` is nearest to `transform` by least squares, float32 `(..., samples)`.
+
+    Arguments as those of `stft`, whose exact inverse it is.
+
+    Reference: Griffin and Lim 1984, "Signal Estimation from Modified Short-Time Fourier Transform", equation 6.
+    """
+    window = hann_window(fft_samples)
+    frames = tf.signal.irfft(transform, [fft_samples]) * window
+    weights = _summed(np.tile(np.square(window, dtype=np.float64), (transform.shape[-2], 1)), hop_samples)
+    weights = np.maximum(weights, TINY)  # the first sample of all has none
+    before, after = padding_samples
+    audio = tf.signal.overlap_and_add(frames, hop_samples)[..., before : len(weights) - after]
+    return audio / weights[before : len(weights) - after].astype(np.float32)
+
+
+def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iterations, unit_transform=None):
+    """Return audio whose `stft` has nearly these magnitudes, by the fast Griffin-Lim algorithm.
+
+    It starts from `unit_transform`, or else from `steady_phases`: 16 iterations from there leave a fifth of the spectral
+    convergence that they leave from random phases, on notes with a 256-sample transform.
+
+    Args:
+        magnitudes: float32 `(batch, frames, fft_samples / 2 + 1)`.
+        iterations: steps of the algorithm; 0 inverts the start as it is.
+        unit_transform: complex64 like `magnitudes`, the phases to start from as numbers of magnitude 1.
+        Others: as those of `stft`.
+
+    Returns:
+        float32 `(batch, samples)`.
+
+    Reference: Perraudin et al. 2013, "A fast Griffin-Lim algorithm", algorithm 2.
+    """
+    framing = fft_samples, hop_samples, padding_samples
+    if unit_transform is None:
+        unit_transform = steady_phases(magnitudes, fft_samples, hop_samples)
+
+    def improve(unit, previous):
+        consistent = stft(inverse_stft(scaled(unit, magnitudes), *framing), *framing)
+        ahead = consistent - GRIFFIN_LIM_MOMENTUM / (1.0 + GRIFFIN_LIM_MOMENTUM) * previous
+        return scaled(ahead, 1.0 / magnitude(ahead)), consistent
+
+    start = (unit_transform, tf.zeros_like(unit_transform))
+    unit_transform, _ = tf.while_loop(lambda *_: True, improve, start, maximum_iterations=iterations)
+    return inverse_stft(scaled(unit_transform, magnitudes), *framing)
+
+
+def steady_phases(magnitudes, fft_samples, hop_samples):
+    """Return the transform, of magnitude 1, of sinusoids that are as steady as the magnitudes allow.
+
+    Every bin belongs to the nearest peak of its frame and turns at that peak's frequency, which a parabola through the
+    logarithms finds between bins. Neighbouring bins of one sinusoid turn in opposite phase.
+
+    Args:
+        magnitudes: float32 `(batch, frames, bins)`.
+        fft_samples, hop_samples: as those of `stft`.
+
+    Returns:
+        complex64 `(batch, frames, bins)`.
+
+    Reference: Beauregard et al. 2015, "Single Pass Spectrogram Inversion". There phases are handed from peak to peak; here each
+        bin sums its own turns, which takes no loop over frames and is no worse after Griffin-Lim.
+    """
+    bins = magnitudes.shape[-1]
+    peaks = tf.clip_by_value(nearest_peaks(magnitudes), 1, bins - 2)
+    levels = tf.math.log(tf.maximum(magnitudes, TINY))
+    below, at, above = (tf.gather(levels, peaks + offset, batch_dims=2) for offset in (-1, 0, 1))
+    curvature = tf.minimum(below - 2.0 * at + above, -TINY)
+    frequencies = tf.cast(peaks, tf.float32) + tf.clip_by_value(0.5 * (below - above) / curvature, -0.5, 0.5)  # in bins
+    turns = frequencies * hop_samples / fft_samples
+    turns = tf.cumsum(turns - tf.floor(turns), axis=1) + 0.5 * tf.range(bins, dtype=tf.float32)
+    return unit_phasor(2.0 * np.pi * (turns - tf.floor(turns)))
+
+
+def nearest_peaks(magnitudes):
+    """Return for each bin of `(..., bins)` the nearest one that is a local maximum, int32; without any, a number beyond."""
+    bins = magnitudes.shape[-1]
+    edges = [[0, 0]] * (magnitudes.shape.rank - 1)
+    fenced = tf.pad(magnitudes, [*edges, [1, 1]])
+    peak = (magnitudes > fenced[..., :-2]) & (magnitudes >= fenced[..., 2:])
+    number = tf.range(bins)
+    far = 2 * bins
+    below, above = tf.where(peak, number, -far), tf.where(peak, number, far)
+    reach = 1
+    while reach < bins:  # a running maximum in log2(bins) steps
+        below = tf.maximum(below, tf.pad(below, [*edges, [reach, 0]], constant_values=-far)[..., :bins])
+        above = tf.minimum(above, tf.pad(above, [*edges, [0, reach]], constant_values=far)[..., reach:])
+        reach *= 2
+    return tf.where(number - below <= above - number, below, above)
+
+
+def magnitude(transform):
+    """Return |transform|, at least `TINY`; its gradient is zero there instead of NaN."""
+    return tf.sqrt(tf.maximum(squared_magnitude(transform), TINY**2))
+
+
+def squared_magnitude(transform):
+    """Return |transform| squared."""
+    return tf.square(tf.math.real(transform)) + tf.square(tf.math.imag(transform))
+
+
+def scaled(transform, factors):
+    """Return complex numbers times real ones. (A cast to complex would warn about its own gradient.)"""
+    return tf.complex(tf.math.real(transform) * factors, tf.math.imag(transform) * factors)
+
+
+def unit_phasor(phase):
+    """Return exp(i phase), complex64, of a phase in radians."""
+    return tf.complex(tf.cos(phase), tf.sin(phase))
+
+
+def hann_window(fft_samples):
+    """Return the periodic Hann window, a float32 numpy constant. Its sum is half its length."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(fft_samples) / fft_samples)).astype(np.float32)
+
+
+def mel_matrices(bins, sample_rate_hz):
+    """Return the way from the bins of a power spectrum to as many on the mel scale, less one, and the way back.
+
+    Mel bins lie evenly on HTK's scale from 0 Hz to half the sample rate. Each is a triangular mean that reaches to its
+    neighbours, and at least as far as a linear bin does: below 2.5 kHz mel bins lie denser than linear ones, and triangles that
+    reach to their neighbours alone leave most of them empty. The way back is the pseudo-inverse.
+
+    Args:
+        bins: linear bins from 0 Hz to half the sample rate, `fft_samples / 2 + 1`.
+        sample_rate_hz: samples per second.
+
+    Returns:
+        float32 numpy arrays `(bins, bins - 1)`, whose columns sum to 1, and `(bins - 1, bins)`.
+    """
+    linear_hz, centres_hz = _bin_centres_hz(bins, sample_rate_hz)
+    gaps_hz = np.maximum(np.diff(centres_hz), linear_hz[1])
+    distance_hz = linear_hz[:, None] - centres_hz
+    below_hz, above_hz = np.append(gaps_hz[0], gaps_hz), np.append(gaps_hz, gaps_hz[-1])
+    triangles = np.maximum(0.0, 1.0 - np.where(distance_hz < 0, -distance_hz / below_hz, distance_hz / above_hz))
+    to_mel = triangles / triangles.sum(axis=0)
+    return to_mel.astype(np.float32), np.linalg.pinv(to_mel).astype(np.float32)
+
+
+def multiply_banded(values, matrix, blocks=8):
+    """Return `values @ matrix`, faster where the entries of the numpy matrix lie near its diagonal.
+
+    Args:
+        values: float32 `(..., rows)`.
+        matrix: float32 numpy array `(rows, columns)`.
+        blocks: how many groups the columns are taken in, each with the rows that it needs.
+    """
+    parts = []
+    for columns in np.array_split(matrix, blocks, axis=1):
+        rows = np.flatnonzero(columns.any(axis=1))
+        first, stop = rows[0], rows[-1] + 1
+        parts.append(tf.tensordot(values[..., first:stop], columns[first:stop], 1))
+    return tf.concat(parts, axis=-1)
+
+
+def nearest_mel_bins(bins, sample_rate_hz):
+    """Return for each linear bin the mel bin nearest to it, int `(bins,)`. Arguments as those of `mel_matrices`."""
+    linear_hz, centres_hz = _bin_centres_hz(bins, sample_rate_hz)
+    return np.abs(hz_to_mel(linear_hz)[:, None] - hz_to_mel(centres_hz)).argmin(axis=1)
+
+
+def _bin_centres_hz(bins, sample_rate_hz):
+    highest_hz = sample_rate_hz / 2
+    return np.linspace(0.0, highest_hz, bins), mel_to_hz(np.linspace(0.0, hz_to_mel(highest_hz), bins - 1))
+
+
+def hz_to_mel(frequency_hz):
+    """Return HTK's mel: 1127 ln(1 + f / 700)."""
+    return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
+
+
+def mel_to_hz(mel):
+    return 700.0 * np.expm1(np.asarray(mel) / 1127.0)
+
+
+def _summed(frames, hop_samples):
+    """Overlap and add numpy frames."""
+    total = np.zeros((len(frames) - 1) * hop_samples + frames.shape[1])
+    for i, frame in enumerate(frames):
+        total[i * hop_samples : i * hop_samples + len(frame)] += frame
+    return total

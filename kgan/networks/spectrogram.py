@@ -1,0 +1,91 @@
+"""SpecGAN's generator and critic: 2-D convolutions of 5 x 5 taps and stride 2, for a picture of any size.
+
+Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5. https://arxiv.org/abs/1802.04208
+"""
+
+import keras
+
+from kgan.networks.layers import activation_layer, initializer_factory
+
+LAYERS = 5
+
+
+def spectrogram_strides(shape):
+    """Return the strides of the critic's five layers over a picture `(frames, bins, ...)`: a 2 for as long as an axis halves.
+
+    Example:
+        >>> spectrogram_strides((128, 128, 2))
+        [(2, 2), (2, 2), (2, 2), (2, 2), (2, 2)]
+        >>> spectrogram_strides((8, 64, 2))
+        [(2, 2), (2, 2), (2, 2), (1, 2), (1, 2)]
+    """
+    return [tuple(1 if size % 2 ** (layer + 1) else 2 for size in shape[:2]) for layer in range(LAYERS)]
+
+
+def spectrogram_generator(
+    shape=(128, 128, 1),
+    dim=64,
+    latent_dim=100,
+    kernel_size=5,
+    activation="leaky_relu",
+    weight_stddev=None,
+):
+    """Build the generator: latents `(batch, latent_dim)` -> pictures `(batch, *shape)` in [-1, 1].
+
+    Args:
+        shape: frames, bins and channels of a picture. Multiples of 32 start from a thirty-second of both sides, 4 x 4 for
+            128 x 128; a side that halves fewer times starts from what is left of it.
+        dim: channels before the last layer; the layers before it have 2, 4, 8 and 16 times as many.
+        latent_dim: width of the latents.
+        kernel_size: taps of every convolution along both sides.
+        activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
+        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+
+    Returns:
+        A `keras.Model`. The last layer computes in float32 under any precision.
+
+    Example:
+        >>> spectrogram_generator((128, 128, 1), dim=64).count_params()
+        19065345
+    """
+    strides = spectrogram_strides(shape)[::-1]
+    initializer = initializer_factory(weight_stddev)
+    frames, bins, channels = shape
+    for along_frames, along_bins in strides:
+        frames, bins = frames // along_frames, bins // along_bins
+    widths = [dim * 2**i for i in reversed(range(LAYERS))]  # 16 d, 8 d, ... d
+    options = {"padding": "same"}
+    latents = keras.Input((latent_dim,), name="latents")
+    x = keras.layers.Dense(frames * bins * widths[0], kernel_initializer=initializer())(latents)
+    x = keras.layers.Reshape((frames, bins, widths[0]))(x)
+    x = activation_layer(activation)(x)
+    for width, stride in zip(widths[1:], strides, strict=False):
+        x = keras.layers.Conv2DTranspose(width, kernel_size, stride, kernel_initializer=initializer(), **options)(x)
+        x = activation_layer(activation)(x)
+    options["dtype"] = "float32"
+    x = keras.layers.Conv2DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), **options)(x)
+    return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
+
+
+def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None):
+    """Build the critic: pictures `(batch, *shape)` -> scores `(batch, 1)`, float32 and unbounded.
+
+    Args:
+        shape: frames, bins and channels of a picture, see `spectrogram_generator`.
+        dim: channels of the first layer; each of the four next doubles them.
+        kernel_size: taps of every convolution along both sides.
+        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+
+    Example:
+        >>> spectrogram_critic((128, 128, 1), dim=64).count_params()
+        17427969
+    """
+    initializer = initializer_factory(weight_stddev)
+    pictures = keras.Input(shape, name="pictures")
+    x = pictures
+    for i, stride in enumerate(spectrogram_strides(shape)):
+        x = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, padding="same", kernel_initializer=initializer())(x)
+        x = activation_layer("leaky_relu")(x)
+    x = keras.layers.Flatten()(x)
+    scores = keras.layers.Dense(1, kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(pictures, scores, name="spectrogram_critic")

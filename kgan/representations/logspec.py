@@ -1,0 +1,85 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan.audio.spectral import griffin_lim, magnitude
+from kgan.errors import InputError
+from kgan.representations.spectrogram import Spectrogram, decibels
+
+EPSILON = 1e-6
+CLIPPED_STDDEVS = 3.0
+
+
+@keras.saving.register_keras_serializable(package="kgan")
+class LogSpec(Spectrogram):
+    """SpecGAN's representation: log(|X| + 1e-6), standardised for each bin, divided by 3 and clipped to [-1, 1].
+
+    The way back estimates phases by the fast Griffin-Lim algorithm; the bin at half the sample rate, which networks do not see,
+    has its mean level. X is the transform as it comes, in which a full-scale sine has a fourth of `fft_samples`.
+
+    Args: those of `Spectrogram`, and
+        griffin_lim_iterations: of `decode`.
+
+    Network's shape: `(batch, frames, fft_samples / 2, channels)`, by default `(batch, 128, 128, 1)`.
+
+    Raises:
+        InputError: used before `adapt`, or adapted to no data or to sounds that do not differ.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 3.4. https://arxiv.org/abs/1802.04208
+
+    Example:
+        >>> logspec = LogSpec()
+        >>> logspec.adapt([tf.random.uniform((8, 16384), -1, 1)])
+        >>> logspec.encode(tf.zeros((2, 16384))).shape
+        TensorShape([2, 128, 128, 1])
+    """
+
+    def __init__(self, *args, griffin_lim_iterations=32, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.griffin_lim_iterations = griffin_lim_iterations
+        options = {"shape": (self.bins + 1,), "initializer": "zeros", "trainable": False}
+        self.mean = self.add_weight(name="mean", **options)
+        self.stddev = self.add_weight(name="stddev", **options)
+
+    def adapt(self, batches):
+        count, total, total_squared = 0, 0.0, 0.0
+        for batch in batches:
+            levels = self._levels(self.transform(tf.convert_to_tensor(batch, tf.float32))).numpy().astype(np.float64)
+            levels = levels.reshape(-1, self.bins + 1)
+            count += len(levels)
+            total = total + levels.sum(axis=0)
+            total_squared = total_squared + np.square(levels).sum(axis=0)
+        if not count:
+            raise InputError("Statistics need at least one batch of sounds. Received: none.")
+        mean = total / count
+        self.mean.assign(mean)
+        self.stddev.assign(np.sqrt(np.maximum(total_squared / count - mean**2, 0.0)))
+        if not tf.reduce_all(self.stddev > 0.0):
+            raise InputError("The levels of the data must vary in every bin. Received: sounds that do not, such as silence.")
+
+    def encode_transform(self, transform):
+        self._require_statistics()
+        standardised = (self._levels(transform) - self.mean) / self.stddev
+        return tf.clip_by_value(standardised[:, tf.newaxis, :, :-1] / CLIPPED_STDDEVS, -1.0, 1.0)
+
+    def decode_features(self, features):
+        return griffin_lim(self._magnitudes(features), *self.framing, self.griffin_lim_iterations)
+
+    def feature_levels_db(self, features):
+        return decibels(self._magnitudes(features)[..., :-1] / self.full_scale)
+
+    def _levels(self, transform):
+        return tf.math.log(magnitude(transform * self.full_scale) + EPSILON)
+
+    def _magnitudes(self, features):
+        self._require_statistics()
+        standardised = tf.pad(CLIPPED_STDDEVS * features[:, 0], [[0, 0], [0, 0], [0, 1]])
+        return tf.maximum(tf.exp(standardised * self.stddev + self.mean) - EPSILON, 0.0)
+
+    def _require_statistics(self):
+        with tf.init_scope():  # when traced, look at the weights and not at their symbols
+            if not np.any(self.stddev.numpy()):
+                raise InputError("A LogSpec must be adapted to the data first: logspec.adapt(batches of audio).")
+
+    def get_config(self):
+        return {**super().get_config(), "griffin_lim_iterations": self.griffin_lim_iterations}

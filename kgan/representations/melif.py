@@ -1,0 +1,121 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan.audio.spectral import (
+    TINY,
+    griffin_lim,
+    mel_matrices,
+    multiply_banded,
+    nearest_mel_bins,
+    squared_magnitude,
+    unit_phasor,
+)
+from kgan.errors import InputError
+from kgan.representations.spectrogram import Spectrogram
+
+FLOOR = 1e-4  # of magnitudes, -80 dB: below it levels and phases are not worth a network's effort
+LEVEL_RANGE = 0.8  # of the data's levels; tanh reaches its ends only at infinity
+
+
+@keras.saving.register_keras_serializable(package="kgan")
+class MelIF(Spectrogram):
+    """GANSynth's representation: log magnitude and instantaneous frequency on the mel scale.
+
+    A bin's instantaneous frequency is how far its phase turns from frame to frame, in half turns, [-1, 1]. A steady partial is
+    a line of one value, and decoded phases are coherent by themselves. Where several bins meet in a mel bin, their turns are
+    averaged by power, as angles of X_t conj(X_t-1): no unwrapping, and the strongest partial decides. Turns of bins near the
+    floor, -80 dB, fade to 0. Levels take [-0.8, 0.8] over the range of the data that it is adapted to, and are clipped at -1
+    and 1.
+
+    Args: those of `Spectrogram` (by default 1024 and 256; 2048 and 512 are GANSynth's high frequency resolution), and
+        sample_rate_hz: samples per second, for the mel scale.
+        griffin_lim_iterations: of `decode`, from the phases that the frequencies give.
+
+    Network's shape: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 64, 512, 2)`.
+
+    Raises:
+        InputError: used before `adapt`, or adapted to no data or to silence.
+
+    Reference: Engel et al. 2019, "GANSynth: Adversarial Neural Audio Synthesis", section 2. https://arxiv.org/abs/1902.08710
+
+    Example:
+        >>> melif = MelIF()
+        >>> melif.adapt([tf.random.uniform((8, 16384), -1, 1)])
+        >>> melif.encode(tf.zeros((2, 16384))).shape
+        TensorShape([2, 64, 512, 2])
+    """
+
+    features = 2
+
+    def __init__(
+        self,
+        length_samples=16384,
+        channels=1,
+        fft_samples=1024,
+        hop_samples=256,
+        sample_rate_hz=16000,
+        griffin_lim_iterations=2,
+        **kwargs,
+    ):
+        super().__init__(length_samples, channels, fft_samples, hop_samples, **kwargs)
+        self.sample_rate_hz = sample_rate_hz
+        self.griffin_lim_iterations = griffin_lim_iterations
+        self._to_mel, self._from_mel = mel_matrices(self.bins + 1, sample_rate_hz)
+        self._mel_of_linear = nearest_mel_bins(self.bins + 1, sample_rate_hz)
+        self.level_range = self.add_weight(name="level_range", shape=(2,), initializer="zeros", trainable=False)
+
+    def adapt(self, batches):
+        extremes = []
+        for batch in batches:
+            levels = self._levels(self.transform(tf.convert_to_tensor(batch, tf.float32)))
+            extremes.append((tf.reduce_min(levels), tf.reduce_max(levels)))
+        if not extremes:
+            raise InputError("Statistics need at least one batch of sounds. Received: none.")
+        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        if high - low < 1e-3:
+            raise InputError("The levels of the data must vary. Received: sounds that do not, such as silence.")
+        self.level_range.assign((low, high))
+
+    def encode_transform(self, transform):
+        low, high = self._range()
+        levels = LEVEL_RANGE * (2.0 * (self._levels(transform) - low) / (high - low) - 1.0)
+        before = tf.pad(transform[:, :-1], [[0, 0], [1, 0], [0, 0]], constant_values=1)
+        turns = transform * tf.math.conj(before)
+        sine, cosine = (multiply_banded(part(turns), self._to_mel) for part in (tf.math.imag, tf.math.real))
+        frequencies = tf.atan2(sine, cosine + FLOOR**2) / np.pi
+        return tf.stack([tf.clip_by_value(levels, -1.0, 1.0), frequencies], axis=1)
+
+    def decode_features(self, features):
+        powers = tf.exp(2.0 * self._decoded_levels(features)) - FLOOR**2
+        powers = tf.maximum(tf.tensordot(powers, self._from_mel, 1), 0.0)
+        half_turns = tf.cumsum(tf.gather(features[:, 1], self._mel_of_linear, axis=2), axis=1)
+        return griffin_lim(
+            tf.sqrt(tf.maximum(powers, TINY**2)) * self.full_scale,
+            *self.framing,
+            self.griffin_lim_iterations,
+            unit_phasor(np.pi * half_turns),
+        )
+
+    def feature_levels_db(self, features):
+        return 20.0 / np.log(10.0) * self._decoded_levels(features)
+
+    def _levels(self, transform):
+        return 0.5 * tf.math.log(multiply_banded(squared_magnitude(transform), self._to_mel) + FLOOR**2)
+
+    def _decoded_levels(self, features):
+        low, high = self._range()
+        return low + (features[:, 0] / LEVEL_RANGE + 1.0) / 2.0 * (high - low)
+
+    def _range(self):
+        with tf.init_scope():  # when traced, look at the weight and not at its symbol
+            if not np.any(self.level_range.numpy()):
+                raise InputError("A MelIF must be adapted to the data first: melif.adapt(batches of audio).")
+        return tf.unstack(tf.convert_to_tensor(self.level_range))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "sample_rate_hz": self.sample_rate_hz,
+            "griffin_lim_iterations": self.griffin_lim_iterations,
+        }

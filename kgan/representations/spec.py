@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan.audio.spectral import TINY
+from kgan.representations.spectrogram import Spectrogram, decibels
+
+COMPANDINGS = ("log", "raw")
+LARGEST = 2.0  # magnitude that there can be: a constant at full scale, a sine at full scale being 1
+MU = 1000.0
+LOG_OF_WHOLE = float(np.log1p(MU))
+
+
+@keras.saving.register_keras_serializable(package="kgan")
+class Spec(Spectrogram):
+    """The complex spectrogram: real and imaginary part of every bin, invertible without loss.
+
+    `companding="log"` brings magnitudes r, 1 being the largest that there can be, into tanh's range by
+    log(1 + 1000 r) / log(1001) and leaves phases as they are. `"raw"` are the transform's own numbers, far outside that range,
+    as this representation was first trained. The bin at half the sample rate takes the place of the imaginary part at 0 Hz,
+    which is always zero, so the bins are a power of two and nothing is lost.
+
+    Args: those of `Spectrogram`, and
+        companding: `"log"` or `"raw"`.
+
+    Network's shape: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 128, 128, 2)`.
+
+    Raises:
+        ValueError: `companding` is neither.
+
+    Example:
+        >>> Spec().encode(tf.zeros((2, 16384))).shape
+        TensorShape([2, 128, 128, 2])
+    """
+
+    features = 2
+
+    def __init__(self, *args, companding="log", **kwargs):
+        super().__init__(*args, **kwargs)
+        if companding not in COMPANDINGS:
+            raise ValueError(f'`companding` must be "log" or "raw". Received: companding={companding!r}')
+        self.companding = companding
+
+    def encode_transform(self, transform):
+        real = tf.math.real(transform[..., :-1])
+        imag = tf.concat([tf.math.real(transform[..., -1:]), tf.math.imag(transform[..., 1:-1])], axis=-1)
+        features = tf.stack([real, imag], axis=1)
+        if self.companding == "raw":
+            return features * self.full_scale
+        return _with_magnitudes(features / LARGEST, lambda r: tf.math.log1p(MU * r) / LOG_OF_WHOLE)
+
+    def decode_features(self, features):
+        real, imag = tf.unstack(self._expanded(features), axis=1)
+        real = tf.concat([real, imag[..., :1]], axis=-1)
+        imag = tf.pad(imag[..., 1:], [[0, 0], [0, 0], [1, 1]])
+        return self.inverse_transform(tf.complex(real, imag))
+
+    def feature_levels_db(self, features):
+        return decibels(_magnitudes(self._expanded(features))[:, 0])
+
+    def _expanded(self, features):
+        if self.companding == "raw":
+            return features / self.full_scale
+        return LARGEST * _with_magnitudes(features, lambda r: tf.math.expm1(tf.minimum(r, 1.0) * LOG_OF_WHOLE) / MU)
+
+    def get_config(self):
+        return {**super().get_config(), "companding": self.companding}
+
+
+def _with_magnitudes(features, law):
+    """Return pairs of real and imaginary part with their magnitudes r brought to law(r), their phases kept."""
+    r = _magnitudes(features)
+    return features * (law(r) / r)
+
+
+def _magnitudes(features):
+    """Return the magnitudes of `(batch, 2, frames, bins)`, `(batch, 1, frames, bins)`, with a finite gradient at zero."""
+    real, imag = tf.split(features, 2, axis=1)
+    return tf.sqrt(tf.maximum(tf.square(real) + tf.square(imag), TINY**2))

@@ -1,0 +1,122 @@
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from kgan.audio.spectral import inverse_stft, stft
+from kgan.errors import InputError
+from kgan.representations.representation import Representation
+
+LARGEST_UNIT = 32  # five layers of stride 2 make the frames
+
+
+class Spectrogram(Representation):
+    """Base of representations by short-time Fourier transform, with a Hann window.
+
+    A clip of any length has frames in a number that five layers of stride 2 make: a multiple of 32, or of the largest power of
+    two that a shorter clip fills. What they cover beyond the clip is zeros: half a frame less half a hop after it, so that a
+    window's body covers its last samples, and all the rest in front.
+
+    Args:
+        length_samples, channels: those of `Representation`.
+        fft_samples: length of a frame, a power of two.
+        hop_samples: samples from one frame to the next, which divide a frame at least twice.
+
+    Attributes:
+        frames: how many there are.
+        bins: how many a network sees of each.
+        padding_samples: zeros before and after the clip.
+
+    Network's shape: `(batch, frames, bins, channels * features)`; the first channel's features come first.
+
+    Raises:
+        InputError: the transform is no power of two, is longer than the clip, or the hop does not divide it at least twice.
+    """
+
+    features = 1  # channels of a network for each of the audio's
+
+    def __init__(self, length_samples=16384, channels=1, fft_samples=256, hop_samples=128, **kwargs):
+        super().__init__(length_samples, channels, **kwargs)
+        if fft_samples < 4 or fft_samples & (fft_samples - 1):
+            raise InputError(f"`fft_samples` must be a power of two, at least 4. Received: {fft_samples}.")
+        if hop_samples < 1 or fft_samples % hop_samples or hop_samples > fft_samples // 2:
+            raise InputError(
+                "`hop_samples` must divide `fft_samples` into two parts or more, such as half or a quarter of it."
+                f" Received: {hop_samples} with fft_samples={fft_samples}."
+            )
+        if length_samples < fft_samples:
+            raise InputError(f"A clip must be at least one transform long, {fft_samples} samples. Received: {length_samples}.")
+        self.fft_samples = fft_samples
+        self.hop_samples = hop_samples
+        self.bins = fft_samples // 2
+        needed = math.ceil(length_samples / hop_samples)
+        unit = min(LARGEST_UNIT, 2 ** int(math.log2(needed)))
+        self.frames = math.ceil(needed / unit) * unit
+        after = (fft_samples - hop_samples) // 2
+        before = (self.frames - 1) * hop_samples + fft_samples - length_samples - after
+        self.padding_samples = (before, after)
+
+    @property
+    def example_shape(self):
+        return (self.frames, self.bins, self.channels * self.features)
+
+    def encode(self, audio):
+        audio = tf.convert_to_tensor(audio, tf.float32)
+        expected = (None, self.length_samples, *([self.channels] if self.channels > 1 else []))
+        if not audio.shape.is_compatible_with(expected):
+            raise ValueError(f"Audio must be {expected}. Received: shape {tuple(audio.shape)}")
+        audio = tf.ensure_shape(audio, expected)
+        features = self.encode_transform(self.transform(audio))  # (batch * channels, features, frames, bins)
+        features = tf.reshape(features, (-1, self.channels * self.features, self.frames, self.bins))
+        return tf.transpose(features, (0, 2, 3, 1))
+
+    def decode(self, x):
+        audio = self.decode_features(self._split_channels(x))
+        audio = tf.reshape(audio, (-1, self.channels, self.length_samples))
+        return audio[:, 0] if self.channels == 1 else tf.transpose(audio, (0, 2, 1))
+
+    def levels_db(self, x):
+        levels = self.feature_levels_db(self._split_channels(x))
+        return tf.reshape(levels, (-1, self.channels, self.frames, self.bins))[:, 0]
+
+    def transform(self, audio):
+        """Return the transform of each channel of audio, `(batch * channels, frames, bins + 1)`, a full-scale sine being 1."""
+        if self.channels > 1:
+            audio = tf.reshape(tf.transpose(audio, (0, 2, 1)), (-1, self.length_samples))
+        return stft(audio / self.full_scale, *self.framing)
+
+    def inverse_transform(self, transform):
+        """Return the audio of `transform`'s result, `(batch * channels, samples)`."""
+        return inverse_stft(transform, *self.framing) * self.full_scale
+
+    @property
+    def framing(self):
+        return self.fft_samples, self.hop_samples, self.padding_samples
+
+    @property
+    def full_scale(self):
+        """The magnitude that a full-scale sine has in a transform."""
+        return self.fft_samples / 4
+
+    def encode_transform(self, transform):
+        """Return features `(batch, features, frames, bins)` of a transform `(batch, frames, bins + 1)`."""
+        raise NotImplementedError
+
+    def decode_features(self, features):
+        """Return audio `(batch, samples)` of features."""
+        raise NotImplementedError
+
+    def feature_levels_db(self, features):
+        """Return decibels `(batch, frames, bins)` of features."""
+        raise NotImplementedError
+
+    def _split_channels(self, x):
+        return tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, self.features, self.frames, self.bins))
+
+    def get_config(self):
+        return {**super().get_config(), "fft_samples": self.fft_samples, "hop_samples": self.hop_samples}
+
+
+def decibels(magnitudes):
+    """Return 20 log10 of magnitudes."""
+    return 20.0 / np.log(10.0) * tf.math.log(tf.maximum(magnitudes, 1e-10))
