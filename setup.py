@@ -19,6 +19,8 @@ setup(
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "keras>=3.8,<4",
+        "tensorflow-datasets>=4.9.4",
+        'tensorflow-io>=0.37; sys_platform != "win32"',  # fades; it has no wheel for Windows
         "numpy>=1.26",
         "librosa>=0.10.2",
         "soundfile>=0.12",
@@ -31,6 +33,7 @@ setup(
         "joblib>=1.3",
         "platformdirs>=3",
         "filelock>=3.10",
+        "psutil>=5.9",
         # The built-in notes: a SoundFont, MIDI files, and a renderer that has no wheel for ARM on Linux and Windows.
         "pretty_midi>=0.2.10",
         "mido>=1.3",
@@ -38,8 +41,16 @@ setup(
         ' or (sys_platform == "darwin" and platform_machine == "arm64")',
     ],
     extras_require={
+        "beam": ["apache-beam>=2.60"],
         "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
-        "test": ["pytest>=8", "ruff>=0.15,<0.16", "nbclient>=0.10", "nbformat>=5", "ipykernel>=6"],
+        "test": [
+            "pytest>=8",
+            "ruff>=0.15,<0.16",
+            "nbclient>=0.10",
+            "nbformat>=5",
+            "ipykernel>=6",
+            "apache-beam>=2.60",
+        ],
     },
     entry_points={"console_scripts": ["kgan = kgan.cli:main"]},
     classifiers=[

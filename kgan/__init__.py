@@ -10,7 +10,8 @@ _HOMES = {
     "WGAN": "kgan.gans",
     "WGANGP": "kgan.gans",
     "Synthesizer": "kgan.synthesizer",
-    "load_folder": "kgan.data.folder",
+    "load_folder": "kgan.data.load",
+    "load_sounds": "kgan.data.load",
     "load_notes": "kgan.data.notes",
     "training_dataset": "kgan.data.pipeline",
 }

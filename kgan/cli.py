@@ -1,4 +1,4 @@
-"""The command line: `kgan train|generate|export`. TensorFlow is imported when work starts, so `--help` answers at once."""
+"""The command line: `kgan train|prepare|generate|export`. `--help` answers at once: TensorFlow comes when work starts."""
 
 import argparse
 import shlex
@@ -75,7 +75,7 @@ def generate(options):
     import numpy as np
 
     from kgan.audio.files import write_sounds
-    from kgan.audio.pictures import contact_sheet
+    from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
     from kgan.synthesizer import interpolate
     from kgan.training.run_folder import load_synthesizer
 
@@ -89,7 +89,8 @@ def generate(options):
         latents = synthesizer.latents(options.count or 16, options.seed)
     audio = synthesizer.generate(latents, progress=True)
     rate_hz = synthesizer.sample_rate_hz
-    write_sounds(out, audio, rate_hz, np.asarray(latents), contact_sheet(audio, rate_hz))
+    sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS]))
+    write_sounds(out, audio, rate_hz, np.asarray(latents), sheet)
     print(f"{len(audio)} sounds, their latents and a contact sheet are in {out}.")
     return 0
 
@@ -100,6 +101,28 @@ def export(options):
     from kgan.training.run_folder import export_run
 
     print(f"Exported {export_run(options.run, options.folder)}.")
+    return 0
+
+
+def prepare(options):
+    """Write sounds as shards, which --data takes, too: once, in parallel, resumable."""
+    overrides = {name: value for name, value in vars(options).items() if name in fields()}
+    told = told_values(overrides | {"data.source": options.source}, options.config)
+    import_tensorflow_quietly()
+    from kgan.config import load_config
+    from kgan.data.prepare import prepare as prepare_shards
+    from kgan.data.sources import find_source
+    from kgan.training.build import build_clipping, build_filter
+
+    config = load_config(told)
+    source = find_source(config.data.source, config.data.split, config.data.labels_csv)
+    clipping, filters = build_clipping(config), build_filter(config)
+    runner_options = shlex.split(options.runner_options)
+    manifest = prepare_shards(source, options.out, clipping, filters, options.processes, options.runner, runner_options)
+    for name, reason in manifest["skipped"].items():
+        print(f"  skipped: {name} {reason}")
+    used = manifest["recordings"] - len(manifest["skipped"])
+    print(f"{manifest['clips']:,} clips of {used:,} sounds are in {options.out}; {len(manifest['skipped']):,} were skipped.")
     return 0
 
 
@@ -154,8 +177,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
     parser = _Parser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="train | generate | export")
+    commands = parser.add_subparsers(required=True, metavar="train | prepare | generate | export")
     _add_train(commands)
+
+    _add_prepare(commands)
 
     command = _add_command(
         commands, "generate", generate, "kgan generate runs/drums --count 64 --seed 7 --out drums\n"
@@ -187,14 +212,36 @@ def _add_train(commands):
     command.usage = "kgan train [-h] [--model MODEL] [--repr REPR] [--data DATA] [--run FOLDER] [--NAME VALUE ...]"
     command.add_argument("--run", metavar="FOLDER", help="the run's folder; runs/MODEL_REPR_DATA unless given")
     command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    values = command.add_argument_group("values (in brackets: configs/base.yaml; the model's and the size's file change some)")
+    _add_values(values, fields())
+
+
+def _add_prepare(commands):
+    command = _add_command(
+        commands, "prepare", prepare, "kgan prepare ~/my_drums --out shards/drums\n"
+        "kgan prepare nsynth-train.jsonwav.tar.gz --out shards/bass --data.families '[bass]' --data.pitches '[36, 59]'\n"
+        "kgan prepare ~/field_recordings --out shards/field --data.overlap 0.5 --processes 8\n"
+        "kgan prepare /mnt/sounds --out /mnt/shards --runner FlinkRunner --runner-options '--flink_master=host:8081'"
+    )  # fmt: skip
+    command.usage = "kgan prepare [-h] SOURCE --out FOLDER [--data.NAME VALUE ...]"
+    command.add_argument("source", help="nsynth, nsynth/gansynth_subset, a folder of sounds, or an archive of NSynth")
+    command.add_argument("--out", metavar="FOLDER", required=True, help="the folder of shards; the same again resumes")
+    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    command.add_argument("--processes", type=_integer(1, 1024), default=-1, help="how many [one for each core]")
+    command.add_argument("--runner", help="Apache Beam's, such as DirectRunner; its workers must see both folders")
+    command.add_argument("--runner-options", metavar="TEXT", default="", help="arguments of Beam's pipeline")
+    of_data = {name: field for name, field in fields().items() if name.startswith("data.") and name != "data.source"}
+    _add_values(command.add_argument_group("values (in brackets: configs/base.yaml)"), {"seed": fields()["seed"]} | of_data)
+
+
+def _add_values(group, named_fields):
     base = flatten(read_yaml(configs_folder() / "base.yaml"))
     short = {name: f"--{option}" for option, name in SHORT_NAMES.items()}
-    values = command.add_argument_group("values (in brackets: configs/base.yaml; the model's and the size's file change some)")
-    for name, field in fields().items():
+    for name, field in named_fields.items():
         flags = list(dict.fromkeys((*([short[name]] if name in short else []), f"--{name}")))
         default = "null" if base[name] is None else base[name]
         help_text = f"{field.description} [{default}]".replace("%", "%%")
-        values.add_argument(*flags, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=help_text)
+        group.add_argument(*flags, dest=name, metavar="VALUE", default=argparse.SUPPRESS, help=help_text)
 
 
 def _add_command(commands, name, function, examples):

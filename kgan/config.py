@@ -24,11 +24,12 @@ REPRESENTATIONS = {
     "logspec": "kgan.representations.logspec:LogSpec",
     "melif": "kgan.representations.melif:MelIF",
 }
-DATA_SETS = {"notes": "kgan.data.notes:load_notes"}  # anything else is a folder
+DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -36,10 +37,31 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    source: str = Field(description="`notes`, the built-in set, or a folder of sounds")
+    source: str = Field(description="notes, nsynth, nsynth/gansynth_subset, or a path: sounds, shards, an archive of NSynth")
+    split: Literal["train", "valid", "test"] = Field(description="of a named set")
+    labels_csv: str | None = Field(description="CSV file with the column `file` and labels of a folder's files")
     sample_rate_hz: PositiveInt = Field(description="samples per second")
     length_samples: PositiveInt = Field(description="samples of a clip; for wave 16 times a power of two: 8192, 16384...")
     channels: Literal[1, 2] = Field(description="1 for mono, 2 for stereo")
+    slicing: Literal["all", "first", "random"] = Field(description="which clips of a long file: all, the first, a random one")
+    overlap: Fraction = Field(description="share of a clip that the next one repeats")
+    pad_end: bool = Field(description="whether a last clip that is at least half sound is filled up with zeros")
+    silence_db: float | None = Field(description="clips with a lower peak are left out; null keeps all")
+    normalize: bool = Field(description="whether each file's peak is brought to full scale")
+    families: list[str] | None = Field(description="take these instrument families alone, such as [bass, organ]")
+    sources: list[str] | None = Field(description="take these sources alone: [acoustic, electronic, synthetic]")
+    pitches: tuple[int, int] | None = Field(description="take MIDI pitches from the first to the second alone: [48, 59]")
+    velocities: list[int] | None = Field(description="take these MIDI velocities alone")
+
+
+class Augment(Section):
+    gain_db: NotNegative = Field(description="change the level by up to so many decibels, down or up")
+    polarity: bool = Field(description="turn every other waveform upside down")
+    pitch_semitones: NotNegative = Field(description="play up to so many semitones slower or faster")
+    shift_samples: Annotated[int, Field(ge=0)] = Field(description="begin up to so many samples earlier or later")
+    fade_samples: Annotated[int, Field(ge=0)] = Field(description="fade in and out over so many samples")
+    frequency_mask_bins: Annotated[int, Field(ge=0)] = Field(description="spectrograms: silence up to so many bins")
+    time_mask_frames: Annotated[int, Field(ge=0)] = Field(description="spectrograms: silence up to so many frames")
 
 
 class Representation(Section):
@@ -97,6 +119,7 @@ class Config(Section):
     size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
     seed: int = Field(ge=0, lt=2**32, description="of weights, order, latents: of all that is random")
     data: Data
+    augment: Augment
     representation: Representation
     network: Network
     gan: Gan
@@ -191,7 +214,7 @@ def _check_names(flat):
     for name, value in flat.items():
         if name not in valid:
             raise unknown_name("configuration key", name, valid)
-        if isinstance(value, bool):
+        if isinstance(value, bool) and valid[name].annotation is not bool:
             raise InputError(f"`{name}` is neither true nor false. Received: {value}.")
 
 

@@ -4,9 +4,30 @@ import os
 import re
 import sys
 import tempfile
+import warnings
+
+from kgan.errors import InputError
 
 # What TensorFlow prints on every start, before its own log level takes effect.
 _GREETING = re.compile(rb"^(I\d{4} |WARNING: All log messages before)")
+
+
+def import_tensorflow_io_quietly():
+    """Return the package tensorflow-io, without its two warnings that its native library does not load here.
+
+    What kgan uses of it is made of TensorFlow's own operations, which need no such library.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    with warnings.catch_warnings():
+        for message in ("unable to load libtensorflow_io_plugins.so", "file system plugins are not loaded"):
+            warnings.filterwarnings("ignore", message)
+        try:
+            import tensorflow_io
+        except ImportError:
+            raise InputError("This needs the package tensorflow-io, which has no wheel for every platform.") from None
+    return tensorflow_io
 
 
 def import_tensorflow_quietly():

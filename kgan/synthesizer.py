@@ -38,7 +38,7 @@ class Synthesizer:
         self.generator = _float32_copy(gan.best_generator)
         self.step = int(gan.step)
         self._audio = tf.function(
-            lambda latents: representation.decode(self.generator(latents, training=False)),
+            lambda latents: limited(representation.decode(self.generator(latents, training=False))),
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32)],
         )
 
@@ -104,6 +104,15 @@ def interpolate(start, end, count, distribution="normal"):
     if distribution == "uniform" or np.sin(angle) < 1e-6:
         return ((1.0 - t) * start + t * end).astype(np.float32)
     return ((np.sin((1.0 - t) * angle) * start + np.sin(t * angle) * end) / np.sin(angle)).astype(np.float32)
+
+
+def limited(audio):
+    """Return audio `(batch, samples, ...)` with each clip whose peak is above full scale brought down to it, as a whole.
+
+    What a network makes of a spectrogram can be louder than any file holds, and would be clipped there.
+    """
+    peaks = tf.reduce_max(tf.abs(audio), axis=range(1, audio.shape.rank), keepdims=True)
+    return audio / tf.maximum(peaks, 1.0)
 
 
 def _float32_copy(model):

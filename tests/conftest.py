@@ -56,6 +56,14 @@ def notes_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("notes")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(notes_cache):
+    """Nothing is read from or left in the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KGAN_CACHE", str(notes_cache))
+        yield
+
+
 @pytest.fixture
 def weights_of():
     """Return a function that lists all that a GAN saves: networks, running average, step and both optimizers."""

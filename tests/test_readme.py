@@ -27,6 +27,15 @@ def test_the_notebook_shows_pictures_and_players(notes_cache, monkeypatch, tmp_p
     assert all("audio/wav;base64" in player for player in players)
 
 
+def test_the_networks_of_a_spectrogram_follow_from_it(notes_cache, monkeypatch):
+    monkeypatch.setenv("KGAN_CACHE", str(notes_cache))
+    names = {}
+    exec("import kgan\n" + python_block("melif.adapt").replace("dim=16", "dim=2"), names)
+    assert names["generator"].output_shape == (None, 64, 512, 2)
+    assert names["critic"].input_shape == (None, 64, 512, 2)
+    assert names["melif"].level_range[1] > names["melif"].level_range[0] > -10
+
+
 def test_the_saved_model_s_lines(finished_run, monkeypatch):
     code = python_block("tf.saved_model.load").replace("runs/wgan_gp_wave_notes", str(finished_run))
     names = {}

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from kgan.gans import DCGAN
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer, interpolate
+from kgan.synthesizer import Synthesizer, interpolate, limited
 
 
 @pytest.fixture
@@ -27,6 +27,13 @@ def test_generate_equals_the_generator_in_batches_of_any_size(make_gan):
     audio = synthesizer.generate(latents)
     assert audio.shape == (70, 1024)
     np.testing.assert_allclose(audio, gan.generator(latents)[..., 0], atol=1e-6)
+
+
+def test_clips_louder_than_full_scale_are_brought_down_as_a_whole():
+    audio = np.array([[0.5, -0.25], [4.0, -2.0], [0.0, 0.0]], np.float32)
+    np.testing.assert_allclose(limited(tf.constant(audio)), [[0.5, -0.25], [1.0, -0.5], [0.0, 0.0]])
+    stereo = np.stack([audio, 0.5 * audio], axis=2)
+    np.testing.assert_allclose(limited(tf.constant(stereo))[1], [[1.0, 0.5], [-0.5, -0.25]])
 
 
 def test_it_listens_to_the_running_average_and_refreshes(make_gan):

@@ -1,19 +1,21 @@
 """Sound files: find, decode, write."""
 
 import io
+import warnings
 from pathlib import Path
 
 import librosa
 import numpy as np
 import soundfile
+import soxr
 
 from kgan.files import whole_file, whole_folder
 
-# What libsndfile decodes, and what audioread adds where ffmpeg or the system can.
-EXTENSIONS = {
-    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64",
-    ".wav",
+LIBSNDFILE_EXTENSIONS = {
+    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav",
 }  # fmt: skip
+EXTENSIONS = LIBSNDFILE_EXTENSIONS | {".aac", ".m4a", ".mp3", ".mp4", ".wma"}  # the others where ffmpeg or the system can
+BLOCK_FRAMES = 2**20
 
 
 def find_audio(folder):
@@ -28,22 +30,67 @@ def find_audio(folder):
     )
 
 
-def read_audio(path, sample_rate_hz, channels=1):
+def read_audio(file, sample_rate_hz, channels=1):
     """Decode a file to float32 `(samples, channels)` at a rate, resampled by soxr and mixed down or copied up.
+
+    What libsndfile decodes is read in blocks, so hours of sound take the memory of the result alone.
+
+    Args:
+        file: a path, or a binary file object of a format that libsndfile decodes.
 
     Raises:
         ValueError: the file cannot be decoded, is empty, or holds NaN or infinity. The message is for a list of such files.
     """
     try:
-        audio, _ = librosa.load(path, sr=sample_rate_hz, mono=False)
+        with soundfile.SoundFile(file) as sound:
+            resampler = soxr.ResampleStream(sound.samplerate, sample_rate_hz, channels, dtype="float32", quality="HQ")
+            parts = []
+            for block in sound.blocks(BLOCK_FRAMES, dtype="float32", always_2d=True):
+                parts.append(resampler.resample_chunk(_with_channels(block, channels)))
+            parts.append(resampler.resample_chunk(np.empty((0, channels), np.float32), last=True))
+            audio = np.concatenate(parts)
     except Exception as error:  # decoders raise whatever their back end does, and one bad file must not end the run
-        raise ValueError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
-    audio = np.atleast_2d(audio).T  # (samples, channels)
+        audio = _decoded_by_audioread(file, sample_rate_hz, channels, error)
+    return _checked(audio)
+
+
+def conform(audio, from_hz, to_hz, channels):
+    """Bring float samples, `(samples,)` or `(samples, channels)`, to a rate and a number of channels.
+
+    Raises:
+        ValueError: there are none, or one is NaN or infinite.
+    """
+    audio = np.asarray(audio, np.float32)
+    audio = _with_channels(audio[:, None] if audio.ndim == 1 else audio, channels)
+    return _checked(soxr.resample(audio, from_hz, to_hz) if from_hz != to_hz else audio)
+
+
+def _with_channels(audio, channels):
+    """Mix `(samples, channels)` down to one and copy it up, unless there are as many as asked for."""
+    if audio.shape[1] == channels:
+        return audio
+    return np.repeat(audio.mean(axis=1, keepdims=True), channels, axis=1)
+
+
+def _checked(audio):
     if not len(audio):
         raise ValueError("holds no samples")
-    if audio.shape[1] != channels:
-        audio = np.repeat(audio.mean(axis=1, keepdims=True), channels, axis=1)
+    if not np.isfinite(audio).all():
+        raise ValueError("holds NaN or infinite samples")
     return audio
+
+
+def _decoded_by_audioread(path, sample_rate_hz, channels, first_error):
+    """Decode what libsndfile could not by what else the system has."""
+    try:
+        if not isinstance(path, str | Path) or Path(path).suffix.lower() in LIBSNDFILE_EXTENSIONS:
+            raise first_error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # librosa tells of every file that it hands on
+            audio, _ = librosa.load(path, sr=sample_rate_hz, mono=False)
+    except Exception as error:
+        raise ValueError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
+    return _with_channels(np.atleast_2d(audio).T, channels)
 
 
 def write_wav(path, audio, sample_rate_hz):

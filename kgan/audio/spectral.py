@@ -8,6 +8,7 @@ import tensorflow as tf
 
 TINY = 1e-10  # a smaller magnitude, 200 dB under full scale, is silence; keeps values and gradients finite there
 GRIFFIN_LIM_MOMENTUM = 0.99
+PINV_CUTOFF = 0.03  # of the largest singular value; without it some sizes amplify a network's noise a thousandfold
 
 
 def stft(audio, fft_samples, hop_samples, padding_samples):
@@ -42,8 +43,8 @@ def inverse_stft(transform, fft_samples, hop_samples, padding_samples):
 def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iterations, unit_transform=None):
     """Return audio whose `stft` has nearly these magnitudes, by the fast Griffin-Lim algorithm.
 
-    It starts from `unit_transform`, or else from `steady_phases`: 16 iterations from there leave a fifth of the spectral
-    convergence that they leave from random phases, on notes with a 256-sample transform.
+    It starts from `unit_transform`, or else from `steady_unit_transform`: 16 iterations from there leave a fifth of the
+    spectral convergence that they leave from random phases, on notes with a 256-sample transform.
 
     Args:
         magnitudes: float32 `(batch, frames, fft_samples / 2 + 1)`.
@@ -58,7 +59,7 @@ def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iteration
     """
     framing = fft_samples, hop_samples, padding_samples
     if unit_transform is None:
-        unit_transform = steady_phases(magnitudes, fft_samples, hop_samples)
+        unit_transform = steady_unit_transform(magnitudes, fft_samples, hop_samples)
 
     def improve(unit, previous):
         consistent = stft(inverse_stft(scaled(unit, magnitudes), *framing), *framing)
@@ -70,7 +71,7 @@ def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iteration
     return inverse_stft(scaled(unit_transform, magnitudes), *framing)
 
 
-def steady_phases(magnitudes, fft_samples, hop_samples):
+def steady_unit_transform(magnitudes, fft_samples, hop_samples):
     """Return the transform, of magnitude 1, of sinusoids that are as steady as the magnitudes allow.
 
     Every bin belongs to the nearest peak of its frame and turns at that peak's frequency, which a parabola through the
@@ -87,9 +88,10 @@ def steady_phases(magnitudes, fft_samples, hop_samples):
         bin sums its own turns, which takes no loop over frames and is no worse after Griffin-Lim.
     """
     bins = magnitudes.shape[-1]
-    peaks = tf.clip_by_value(nearest_peaks(magnitudes), 1, bins - 2)
+    peaks = tf.clip_by_value(nearest_peaks(magnitudes), 0, bins - 1)
     levels = tf.math.log(tf.maximum(magnitudes, TINY))
-    below, at, above = (tf.gather(levels, peaks + offset, batch_dims=2) for offset in (-1, 0, 1))
+    levels = tf.pad(levels, [[0, 0], [0, 0], [1, 1]], mode="REFLECT")  # a real signal's spectrum goes on as its mirror
+    below, at, above = (tf.gather(levels, peaks + offset, batch_dims=2) for offset in (0, 1, 2))
     curvature = tf.minimum(below - 2.0 * at + above, -TINY)
     frequencies = tf.cast(peaks, tf.float32) + tf.clip_by_value(0.5 * (below - above) / curvature, -0.5, 0.5)  # in bins
     turns = frequencies * hop_samples / fft_samples
@@ -129,6 +131,11 @@ def scaled(transform, factors):
     return tf.complex(tf.math.real(transform) * factors, tf.math.imag(transform) * factors)
 
 
+def decibels(magnitudes):
+    """Return 20 log10 of magnitudes."""
+    return 20.0 / np.log(10.0) * tf.math.log(tf.maximum(magnitudes, TINY))
+
+
 def unit_phasor(phase):
     """Return exp(i phase), complex64, of a phase in radians."""
     return tf.complex(tf.cos(phase), tf.sin(phase))
@@ -143,8 +150,8 @@ def mel_matrices(bins, sample_rate_hz):
     """Return the way from the bins of a power spectrum to as many on the mel scale, less one, and the way back.
 
     Mel bins lie evenly on HTK's scale from 0 Hz to half the sample rate. Each is a triangular mean that reaches to its
-    neighbours, and at least as far as a linear bin does: below 2.5 kHz mel bins lie denser than linear ones, and triangles that
-    reach to their neighbours alone leave most of them empty. The way back is the pseudo-inverse.
+    neighbours, and at least as far as a linear bin does: at low frequencies, below 2.5 kHz of 8, mel bins lie denser than
+    linear ones, and triangles that reach to their neighbours alone leave most empty. The way back is the pseudo-inverse.
 
     Args:
         bins: linear bins from 0 Hz to half the sample rate, `fft_samples / 2 + 1`.
@@ -159,7 +166,7 @@ def mel_matrices(bins, sample_rate_hz):
     below_hz, above_hz = np.append(gaps_hz[0], gaps_hz), np.append(gaps_hz, gaps_hz[-1])
     triangles = np.maximum(0.0, 1.0 - np.where(distance_hz < 0, -distance_hz / below_hz, distance_hz / above_hz))
     to_mel = triangles / triangles.sum(axis=0)
-    return to_mel.astype(np.float32), np.linalg.pinv(to_mel).astype(np.float32)
+    return to_mel.astype(np.float32), np.linalg.pinv(to_mel, rcond=PINV_CUTOFF).astype(np.float32)
 
 
 def multiply_banded(values, matrix, blocks=8):
@@ -171,7 +178,7 @@ def multiply_banded(values, matrix, blocks=8):
         blocks: how many groups the columns are taken in, each with the rows that it needs.
     """
     parts = []
-    for columns in np.array_split(matrix, blocks, axis=1):
+    for columns in np.array_split(matrix, min(blocks, matrix.shape[1]), axis=1):
         rows = np.flatnonzero(columns.any(axis=1))
         first, stop = rows[0], rows[-1] + 1
         parts.append(tf.tensordot(values[..., first:stop], columns[first:stop], 1))

@@ -1,78 +1,95 @@
 """Any folder of sounds."""
 
-import warnings
+import csv
+import hashlib
+import json
 from pathlib import Path
 
-import joblib
-import numpy as np
-from tqdm import tqdm
-
-from kgan.audio.files import EXTENSIONS, find_audio, read_audio
-from kgan.data.sounds import Sounds, to_int16
+from kgan.audio.files import EXTENSIONS, find_audio
+from kgan.data.recordings import Recording
 from kgan.errors import InputError
 
-SILENCE = 1e-4  # -80 dB: a peak below it is no sound
 
+class FolderSource:
+    """Every sound file in a folder and below, sorted by name.
 
-def load_folder(path, sample_rate_hz=16000, length_samples=16384, channels=1):
-    """Load every sound in a folder and below, resampled, at full scale, cut into clips of one length.
-
-    A file is cut from its start; its last clip is padded with zeros, or left out when it would be more than half padding
-    and is not the only one. Silent clips are left out. A file that cannot be used is skipped and named in `skipped`.
+    Labels are the columns of a CSV file, or else `class`, the first sub-folder's name, where there are sub-folders.
 
     Args:
         path: the folder.
-        sample_rate_hz: samples per second of the clips.
-        length_samples: samples of a clip.
-        channels: 1 or 2.
+        labels_csv: a CSV file with the column `file`, a path within the folder, and one column for each kind of label. A
+            column of integers is taken as it is, any other is numbered in alphabetical order. Files that it does not list
+            have no place in the set.
 
-    Returns:
-        `Sounds` without labels; ids are the file's path within the folder and the clip's number, `kicks/808.wav#0`.
+    Attributes:
+        label_names: for a label that numbers names, the names in order.
 
     Raises:
-        InputError: there is no such folder, or no usable sound in it.
+        InputError: there is no such folder, no sound file in it, or the CSV file cannot be used.
     """
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise InputError(f"The data must be the name of a set or an existing folder of sounds. Received: {path}.")
-    files = find_audio(path)
-    if not files:
-        raise InputError(f"There are no sound files in {path}. Looked for: {' '.join(sorted(EXTENSIONS))}.")
-    # Threads: decoding and resampling let go of Python's lock.
-    clips_of_files = joblib.Parallel(n_jobs=-1, return_as="generator", prefer="threads")(
-        joblib.delayed(_clips_of)(file, sample_rate_hz, length_samples, channels) for file in files
-    )
-    clips, ids, skipped = [], [], {}
-    with warnings.catch_warnings(), tqdm(clips_of_files, f"Reading {path.name}", len(files), unit="file") as bar:
-        warnings.simplefilter("ignore")  # librosa tells of every file that it hands on to audioread
-        for file, result in zip(files, bar, strict=True):
-            name = file.relative_to(path).as_posix()
-            if isinstance(result, str):
-                skipped[name] = result
-            else:
-                clips.extend(result)
-                ids.extend(f"{name}#{i}" for i in range(len(result)))
-    if not clips:
-        name, reason = next(iter(skipped.items()))
-        raise InputError(f"None of the {len(files)} sound files in {path} can be used; the first, {name}, {reason}.")
-    return Sounds(np.stack(clips), sample_rate_hz, ids, skipped=skipped)
+
+    def __init__(self, path, labels_csv=None):
+        self.path = Path(path).expanduser()
+        if not self.path.is_dir():
+            raise InputError(f"The data must be the name of a set or an existing folder of sounds. Received: {self.path}.")
+        files = find_audio(self.path)
+        if not files:
+            raise InputError(f"There are no sound files in {self.path}. Looked for: {' '.join(sorted(EXTENSIONS))}.")
+        names = [file.relative_to(self.path).as_posix() for file in files]
+        rows = _read_labels(Path(labels_csv).expanduser(), names) if labels_csv else _classes(names)
+        self.label_names, self._labels = _numbered(rows)
+
+    @property
+    def description(self):
+        """What tells this set from another: names, sizes, times and labels of its files."""
+        files = [(name, (self.path / name).stat(), labels) for name, labels in self._labels.items()]
+        listed = [(name, stat.st_size, stat.st_mtime_ns, labels) for name, stat, labels in files]
+        return {"files": len(files), "sha256": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}
+
+    def recordings(self):
+        """Yield a `Recording` for each file."""
+        for name, labels in self._labels.items():
+            yield Recording(name, self.path / name, labels)
+
+    def __len__(self):
+        return len(self._labels)
 
 
-def _clips_of(file, sample_rate_hz, length_samples, channels):
-    """Return the file's clips, or in words why there are none."""
+def _classes(names):
+    """Return `{name: {"class": first sub-folder}}`, without labels where any file lies in the folder itself."""
+    if not all("/" in name for name in names):
+        return {name: {} for name in names}
+    return {name: {"class": name.partition("/")[0]} for name in names}
+
+
+def _read_labels(path, names):
     try:
-        audio = read_audio(file, sample_rate_hz, channels)
-    except ValueError as error:
-        return str(error)
-    peak = np.abs(audio).max()
-    if peak < SILENCE:
-        return "is silent"
-    audio = to_int16(audio / peak)
-    count, rest = divmod(len(audio), length_samples)
-    if not count or rest >= length_samples / 2:
-        audio = np.pad(audio, ((0, (-rest) % length_samples), (0, 0)))
-    clips = audio[: len(audio) // length_samples * length_samples].reshape(-1, length_samples, channels)
-    clips = clips[np.abs(clips).max(axis=(1, 2)) >= SILENCE * 32768]
-    if not len(clips):
-        return "holds sound in its last part alone, which is shorter than half a clip"
-    return clips[:, :, 0] if channels == 1 else clips
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"Labels must be in a readable CSV file. Received: {path} ({error}).") from None
+    if not rows or "file" not in rows[0] or len(rows[0]) < 2:
+        raise InputError(f"Labels need the column `file` and at least one more. Received: {path}.")
+    listed = {row.pop("file"): row for row in rows}
+    missing = sorted(set(listed) - set(names))
+    if missing:
+        raise InputError(f"{path} must list files of the folder. Received: {len(missing)} others, {missing[0]} first.")
+    incomplete = [name for name, row in listed.items() if None in row or None in row.values()]
+    if incomplete:
+        raise InputError(f"Every row of {path} needs a value for each column. Received: another row for {incomplete[0]}.")
+    return {name: listed[name] for name in names if name in listed}
+
+
+def _numbered(rows):
+    """Return names and `{file: integer labels}` of `{file: labels as text}`."""
+    label_names, numbered = {}, {name: {} for name in rows}
+    for kind in next(iter(rows.values())):
+        values = {name: row[kind] for name, row in rows.items()}
+        if all(value.lstrip("-").isdecimal() for value in values.values()):
+            numbers = {value: int(value) for value in values.values()}
+        else:
+            label_names[kind] = sorted(set(values.values()))
+            numbers = {value: i for i, value in enumerate(label_names[kind])}
+        for name, value in values.items():
+            numbered[name][kind] = numbers[value]
+    return label_names, numbered

@@ -6,21 +6,24 @@ from kgan.data.sounds import FULL_SCALE
 from kgan.errors import InputError
 from kgan.noise import folded_seed
 
+AUGMENTATION = 1  # keeps its random stream apart from the order's
 
-def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, start_step=0):
+
+def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, start_step=0, augmentation=None):
     """Return an endless `tf.data.Dataset` with one element per training iteration.
 
     The order is a pure function of (seed, epoch), and a step's examples of its number alone: started at `start_step`, the
     dataset goes on as if it had run from 0. Nothing has to be stored, and the shuffle is perfect.
 
     Args:
-        sounds: `kgan.data.sounds.Sounds`.
+        sounds: `Sounds` in memory or `ShardedSounds` on disk.
         representation: `encode` makes of audio what the networks see.
         batch_size: examples in a critic step.
         n_critic: critic steps in an iteration; the iteration's `n_critic * batch_size` examples differ from each other
             wherever there are as many.
         seed: integer, the start of the order.
         start_step: the first iteration's number.
+        augmentation: an `Augmentation`; None changes nothing.
 
     Returns:
         Elements `{"x": float32 (n_critic * batch_size, ...)}` and, beside `x`, each label as int32 `(n_critic * batch_size,)`.
@@ -43,7 +46,6 @@ def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, sta
     # A set too small for that holds whole batches.
     group = per_step if len(sounds) >= per_step else batch_size
     per_epoch = len(sounds) // group * group
-    audio = tf.constant(sounds.audio)
     labels = {name: tf.constant(values) for name, values in sounds.labels.items()}
 
     def indices(start):  # shuffle and repeat: both are this arithmetic
@@ -59,9 +61,16 @@ def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, sta
 
     def element(step):  # read the batches of an iteration at once, then represent: both are faster on a whole batch
         chosen = tf.concat([indices(step * per_step + start) for start in range(0, per_step, group)], axis=0)
-        waveforms = tf.cast(tf.gather(audio, chosen), tf.float32) / FULL_SCALE
+        waveforms = tf.cast(sounds.gather(chosen), tf.float32) / FULL_SCALE
         examples = {name: tf.gather(values, chosen) for name, values in labels.items()}
-        return {"x": representation.encode(waveforms), **examples}
+        if augmentation is None:
+            return {"x": representation.encode(waveforms), **examples}
+        drawn = folded_seed(seed, step, AUGMENTATION)
+        x = representation.encode(augmentation.of_audio(waveforms, drawn))
+        if x.shape.rank == 4:
+            silence = representation.encode(tf.zeros_like(waveforms[:1]))
+            x = augmentation.of_spectrogram(x, silence, drawn)
+        return {"x": x, **examples}
 
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
     return steps.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)

@@ -1,6 +1,8 @@
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from tqdm import tqdm
 
 FULL_SCALE = 32768.0  # int16 sample of amplitude 1.0, as libsndfile reads PCM16
 
@@ -31,6 +33,33 @@ class Sounds:
     def waveforms(self, indices=slice(None)):
         """Return float32 clips in [-1, 1)."""
         return self.audio[indices].astype(np.float32) / FULL_SCALE
+
+    def subset(self, indices):
+        """Return those clips alone, in the order of `indices`."""
+        return replace(
+            self,
+            audio=self.audio[indices],
+            ids=[self.ids[i] for i in indices],
+            labels={kind: values[indices] for kind, values in self.labels.items()},
+        )
+
+    @functools.cached_property
+    def _tensor(self):
+        import tensorflow as tf
+
+        with tf.init_scope():  # asked for first while a graph is traced, it would belong to that graph alone
+            return tf.constant(self.audio)
+
+    def gather(self, indices):
+        """Return the clips of an int64 tensor of numbers as an int16 tensor."""
+        import tensorflow as tf
+
+        return tf.gather(self._tensor, indices)
+
+    def batches(self, size=320):
+        """Yield all clips once, in order, as float32 batches of at most `size`, with a progress bar."""
+        for start in tqdm(range(0, len(self), size), "Measuring the sounds", unit="batch", leave=False):
+            yield self.waveforms(slice(start, start + size))
 
 
 def to_int16(audio):

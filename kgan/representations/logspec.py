@@ -2,12 +2,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan.audio.spectral import griffin_lim, magnitude
+from kgan.audio.spectral import decibels, griffin_lim, magnitude
 from kgan.errors import InputError
-from kgan.representations.spectrogram import Spectrogram, decibels
+from kgan.representations.spectrogram import Spectrogram, checked_iterations
 
 EPSILON = 1e-6
 CLIPPED_STDDEVS = 3.0
+LEAST_STDDEV = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -36,26 +37,27 @@ class LogSpec(Spectrogram):
 
     def __init__(self, *args, griffin_lim_iterations=32, **kwargs):
         super().__init__(*args, **kwargs)
-        self.griffin_lim_iterations = griffin_lim_iterations
+        self.griffin_lim_iterations = checked_iterations(griffin_lim_iterations)
         options = {"shape": (self.bins + 1,), "initializer": "zeros", "trainable": False}
         self.mean = self.add_weight(name="mean", **options)
         self.stddev = self.add_weight(name="stddev", **options)
 
     def adapt(self, batches):
-        count, total, total_squared = 0, 0.0, 0.0
+        count, mean, squared_deviations = 0, 0.0, 0.0  # merged batch by batch (Chan et al. 1979): sums of squares would cancel
         for batch in batches:
             levels = self._levels(self.transform(tf.convert_to_tensor(batch, tf.float32))).numpy().astype(np.float64)
             levels = levels.reshape(-1, self.bins + 1)
-            count += len(levels)
-            total = total + levels.sum(axis=0)
-            total_squared = total_squared + np.square(levels).sum(axis=0)
+            gap = levels.mean(axis=0) - mean
+            count, before = count + len(levels), count
+            mean = mean + gap * len(levels) / count
+            squared_deviations = squared_deviations + levels.var(axis=0) * len(levels) + gap**2 * before * len(levels) / count
         if not count:
             raise InputError("Statistics need at least one batch of sounds. Received: none.")
-        mean = total / count
-        self.mean.assign(mean)
-        self.stddev.assign(np.sqrt(np.maximum(total_squared / count - mean**2, 0.0)))
-        if not tf.reduce_all(self.stddev > 0.0):
+        stddev = np.sqrt(squared_deviations / count)
+        if stddev.min() < LEAST_STDDEV:
             raise InputError("The levels of the data must vary in every bin. Received: sounds that do not, such as silence.")
+        self.mean.assign(mean)
+        self.stddev.assign(stddev)
 
     def encode_transform(self, transform):
         self._require_statistics()
@@ -78,7 +80,7 @@ class LogSpec(Spectrogram):
 
     def _require_statistics(self):
         with tf.init_scope():  # when traced, look at the weights and not at their symbols
-            if not np.any(self.stddev.numpy()):
+            if not np.all(self.stddev.numpy()):
                 raise InputError("A LogSpec must be adapted to the data first: logspec.adapt(batches of audio).")
 
     def get_config(self):

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from kgan.audio.spectral import (
     TINY,
+    decibels,
     griffin_lim,
     mel_matrices,
     multiply_banded,
@@ -12,7 +13,7 @@ from kgan.audio.spectral import (
     unit_phasor,
 )
 from kgan.errors import InputError
-from kgan.representations.spectrogram import Spectrogram
+from kgan.representations.spectrogram import Spectrogram, checked_iterations
 
 FLOOR = 1e-4  # of magnitudes, -80 dB: below it levels and phases are not worth a network's effort
 LEVEL_RANGE = 0.8  # of the data's levels; tanh reaches its ends only at infinity
@@ -22,11 +23,11 @@ LEVEL_RANGE = 0.8  # of the data's levels; tanh reaches its ends only at infinit
 class MelIF(Spectrogram):
     """GANSynth's representation: log magnitude and instantaneous frequency on the mel scale.
 
-    A bin's instantaneous frequency is how far its phase turns from frame to frame, in half turns, [-1, 1]. A steady partial is
-    a line of one value, and decoded phases are coherent by themselves. Where several bins meet in a mel bin, their turns are
-    averaged by power, as angles of X_t conj(X_t-1): no unwrapping, and the strongest partial decides. Turns of bins near the
-    floor, -80 dB, fade to 0. Levels take [-0.8, 0.8] over the range of the data that it is adapted to, and are clipped at -1
-    and 1.
+    A bin's instantaneous frequency is how far its phase advances from frame to frame, in units of pi, [-1, 1]. A steady
+    partial is a line of one value, and decoded phases are coherent by themselves. Where several bins meet in a mel bin, it is
+    the angle of the sum of X_t conj(X_t-1): the strongest partial decides, and nothing has to be unwrapped. The first frame has
+    its phase itself. Frequencies of bins near the floor, -80 dB, fade to 0. Levels, of the mean power in a mel bin, take
+    [-0.8, 0.8] over the range of the data that it is adapted to.
 
     Args: those of `Spectrogram` (by default 1024 and 256; 2048 and 512 are GANSynth's high frequency resolution), and
         sample_rate_hz: samples per second, for the mel scale.
@@ -60,7 +61,7 @@ class MelIF(Spectrogram):
     ):
         super().__init__(length_samples, channels, fft_samples, hop_samples, **kwargs)
         self.sample_rate_hz = sample_rate_hz
-        self.griffin_lim_iterations = griffin_lim_iterations
+        self.griffin_lim_iterations = checked_iterations(griffin_lim_iterations)
         self._to_mel, self._from_mel = mel_matrices(self.bins + 1, sample_rate_hz)
         self._mel_of_linear = nearest_mel_bins(self.bins + 1, sample_rate_hz)
         self.level_range = self.add_weight(name="level_range", shape=(2,), initializer="zeros", trainable=False)
@@ -81,24 +82,24 @@ class MelIF(Spectrogram):
         low, high = self._range()
         levels = LEVEL_RANGE * (2.0 * (self._levels(transform) - low) / (high - low) - 1.0)
         before = tf.pad(transform[:, :-1], [[0, 0], [1, 0], [0, 0]], constant_values=1)
-        turns = transform * tf.math.conj(before)
-        sine, cosine = (multiply_banded(part(turns), self._to_mel) for part in (tf.math.imag, tf.math.real))
+        products = transform * tf.math.conj(before)
+        sine, cosine = (multiply_banded(part(products), self._to_mel) for part in (tf.math.imag, tf.math.real))
         frequencies = tf.atan2(sine, cosine + FLOOR**2) / np.pi
         return tf.stack([tf.clip_by_value(levels, -1.0, 1.0), frequencies], axis=1)
 
     def decode_features(self, features):
         powers = tf.exp(2.0 * self._decoded_levels(features)) - FLOOR**2
         powers = tf.maximum(tf.tensordot(powers, self._from_mel, 1), 0.0)
-        half_turns = tf.cumsum(tf.gather(features[:, 1], self._mel_of_linear, axis=2), axis=1)
+        phases = tf.cumsum(tf.gather(features[:, 1], self._mel_of_linear, axis=2), axis=1)
         return griffin_lim(
             tf.sqrt(tf.maximum(powers, TINY**2)) * self.full_scale,
             *self.framing,
             self.griffin_lim_iterations,
-            unit_phasor(np.pi * half_turns),
+            unit_phasor(np.pi * phases),
         )
 
     def feature_levels_db(self, features):
-        return 20.0 / np.log(10.0) * self._decoded_levels(features)
+        return decibels(tf.exp(self._decoded_levels(features)))
 
     def _levels(self, transform):
         return 0.5 * tf.math.log(multiply_banded(squared_magnitude(transform), self._to_mel) + FLOOR**2)

@@ -43,7 +43,7 @@ class Representation(keras.layers.Layer):
     def levels_db(self, x):
         """Return a picture of what a network made: decibels, `(batch, frames, bins)`; None where there is nothing to see.
 
-        0 dB is a sine at full scale. Stereo shows its first channel.
+        0 dB is a sine at full scale; a bin that averages several shows their mean power. Stereo shows its first channel.
         """
         return None
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan.audio.spectral import TINY
-from kgan.representations.spectrogram import Spectrogram, decibels
+from kgan.audio.spectral import TINY, decibels
+from kgan.representations.spectrogram import Spectrogram
 
 COMPANDINGS = ("log", "raw")
 LARGEST = 2.0  # magnitude that there can be: a constant at full scale, a sine at full scale being 1
@@ -56,7 +56,9 @@ class Spec(Spectrogram):
         return self.inverse_transform(tf.complex(real, imag))
 
     def feature_levels_db(self, features):
-        return decibels(_magnitudes(self._expanded(features))[:, 0])
+        expanded = self._expanded(features)
+        lowest = tf.abs(expanded[:, 0, :, :1])  # its imaginary part is the bin at half the sample rate
+        return decibels(tf.concat([lowest, _magnitudes(expanded)[:, 0, :, 1:]], axis=-1))
 
     def _expanded(self, features):
         if self.companding == "raw":

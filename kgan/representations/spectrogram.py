@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import tensorflow as tf
 
 from kgan.audio.spectral import inverse_stft, stft
@@ -117,6 +116,8 @@ class Spectrogram(Representation):
         return {**super().get_config(), "fft_samples": self.fft_samples, "hop_samples": self.hop_samples}
 
 
-def decibels(magnitudes):
-    """Return 20 log10 of magnitudes."""
-    return 20.0 / np.log(10.0) * tf.math.log(tf.maximum(magnitudes, 1e-10))
+def checked_iterations(griffin_lim_iterations):
+    """Return a number of iterations, at least 0."""
+    if griffin_lim_iterations < 0:
+        raise ValueError(f"`griffin_lim_iterations` must be at least 0. Received: {griffin_lim_iterations}")
+    return griffin_lim_iterations

@@ -113,6 +113,9 @@ class SavedSynthesizer(Synthesizer):
         if missing:
             raise _not_ours(folder, f"it lacks the signatures {', '.join(sorted(missing))}")
 
+    def levels_db(self, latents):
+        return None  # it holds the way to the audio alone
+
     def audio(self, latents):
         return self._loaded.signatures["serving_default"](latents=latents)["audio"]
 

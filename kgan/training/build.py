@@ -1,20 +1,21 @@
 """From a configuration to the objects that it names. The only place that turns names into classes."""
 
+import dataclasses
 import inspect
 import pkgutil
 
 import keras
 from tqdm import tqdm
 
-from kgan.config import DATA_SETS, MODELS, REPRESENTATIONS
-from kgan.data.folder import load_folder
+from kgan.config import MODELS, REPRESENTATIONS
+from kgan.data import load
+from kgan.data.augment import Augmentation
+from kgan.data.recordings import Clipping, Filter
 from kgan.errors import InputError
 from kgan.gans.adversarial import AdversarialModel
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
-
-ADAPT_BATCH_SIZE = 320
 
 
 def build_representation(config):
@@ -31,17 +32,14 @@ def build_representation(config):
     return representation_class(**clip, **options)
 
 
-def load_sounds(config, split="train"):
-    """Return the `Sounds` to train on, and say which files were skipped.
+def load_sounds(config):
+    """Return the sounds to train on, and say which recordings were left out.
 
     Raises:
         InputError: there are none.
     """
     data = config.data
-    clip = {"length_samples": data.length_samples, "sample_rate_hz": data.sample_rate_hz, "channels": data.channels}
-    if data.source in DATA_SETS:
-        return pkgutil.resolve_name(DATA_SETS[data.source])(split, **clip)
-    sounds = load_folder(data.source, **clip)
+    sounds = load.load_sounds(data.source, data.split, data.labels_csv, build_clipping(config), build_filter(config))
     if sounds.skipped:
         tqdm.write(f"Skipped {len(sounds.skipped)} files of {data.source}:")
         for name, reason in sounds.skipped.items():
@@ -49,15 +47,28 @@ def load_sounds(config, split="train"):
     return sounds
 
 
-def adapt(representation, sounds):
-    """Let the representation learn the statistics of all sounds, with a progress bar if it needs any."""
-    starts = range(0, len(sounds), ADAPT_BATCH_SIZE)
+def build_clipping(config):
+    """Return how recordings become clips."""
+    names = [field.name for field in dataclasses.fields(Clipping) if field.name != "seed"]
+    return Clipping(**{name: getattr(config.data, name) for name in names}, seed=config.seed)
 
-    def batches():
-        for start in tqdm(starts, f"Measuring the sounds for {type(representation).__name__}", unit="batch", leave=False):
-            yield sounds.waveforms(slice(start, start + ADAPT_BATCH_SIZE))
 
-    representation.adapt(batches())
+def build_filter(config):
+    """Return which recordings are taken."""
+    values = {field.name: getattr(config.data, field.name) for field in dataclasses.fields(Filter)}
+    return Filter(**{name: None if value is None else tuple(value) for name, value in values.items()})
+
+
+def build_augmentation(config):
+    """Return the `Augmentation`, None where all of it is off.
+
+    Raises:
+        InputError: masks are asked for where there is no spectrogram.
+    """
+    augmentation = Augmentation(**config.augment.model_dump())
+    if config.repr == "wave" and (augmentation.frequency_mask_bins or augmentation.time_mask_frames):
+        raise InputError("Masks are for spectrograms: `augment.frequency_mask_bins` and `augment.time_mask_frames` must be 0.")
+    return None if augmentation == Augmentation() else augmentation
 
 
 def build_gan(config, example_shape):

@@ -20,7 +20,7 @@ from kgan.callbacks import (
 from kgan.data.pipeline import training_dataset
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
-from kgan.training.build import adapt, build_gan, build_representation, load_sounds
+from kgan.training.build import build_augmentation, build_gan, build_representation, load_sounds
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
@@ -70,9 +70,15 @@ def train(config, run: RunFolder):
         return Outcome(start_step)
     sounds = load_sounds(config)
     if not start_step:
-        adapt(representation, sounds)
+        representation.adapt(sounds.batches())
     dataset = training_dataset(
-        sounds, representation, training.batch_size, gan.n_critic, seed=config.seed, start_step=start_step
+        sounds,
+        representation,
+        training.batch_size,
+        gan.n_critic,
+        seed=config.seed,
+        start_step=start_step,
+        augmentation=build_augmentation(config),
     )
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
     run.note_data(sounds)

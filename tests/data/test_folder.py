@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kgan.data.folder import load_folder
+from kgan.data.load import load_folder
 from kgan.errors import InputError
 
 
@@ -37,7 +37,7 @@ def test_silence_is_left_out(tmp_path):
 
 def test_sound_in_a_short_end_alone_is_told(tmp_path):
     write(tmp_path / "end.wav", np.concatenate([np.zeros(1000), ramp(300)]))
-    with pytest.raises(InputError, match="end.wav, holds sound in its last part alone"):
+    with pytest.raises(InputError, match="end.wav, holds sound in a last part alone"):
         load_folder(tmp_path, length_samples=1000)
     write(tmp_path / "whole.wav", ramp(1000))
     assert list(load_folder(tmp_path, length_samples=1000).skipped) == ["end.wav"]
@@ -77,5 +77,5 @@ def test_nothing_to_train_on(tmp_path):
     with pytest.raises(InputError, match="no sound files in .*Looked for: .* .wav"):
         load_folder(tmp_path)
     (tmp_path / "a.wav").write_text("no sound")
-    with pytest.raises(InputError, match="None of the 1 sound files in .* the first, a.wav, cannot be decoded"):
+    with pytest.raises(InputError, match="None of the 1 recordings can be used; the first, a.wav, cannot be decoded"):
         load_folder(tmp_path)

@@ -1,0 +1,148 @@
+"""From any source to shards: over processes here, over workers on Apache Beam, resumable, the same bytes each time."""
+
+import hashlib
+import itertools
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import filelock
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from kgan.data.recordings import Filter
+from kgan.data.shards import FORMAT, MANIFEST, write_shard
+from kgan.errors import InputError
+from kgan.files import remove_unfinished, whole_file
+
+RECORDINGS_PER_SHARD = 256
+PLAN = "plan.json"
+
+
+def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=None, runner_options=()):  # noqa: B008
+    """Write a source as shards; what is there already from an earlier try is kept and not made again.
+
+    A recording that cannot be used costs no other: it is left out and named in the manifest.
+
+    Args:
+        source: an object with `recordings()`, `label_names`, `description` and `__len__`, such as `FolderSource`.
+        folder: where to; a new folder, or one that an interrupted call with the same arguments left.
+        clipping: a `Clipping`.
+        filters: a `Filter`.
+        processes: how many; -1 is one for each core.
+        runner: name of an Apache Beam runner, such as `DirectRunner`; None uses processes of this machine.
+        runner_options: further arguments of Beam's pipeline, such as `--project=...`. Its workers must see `folder`.
+
+    Returns:
+        The manifest, a dictionary.
+
+    Raises:
+        InputError: the folder holds something else, or no recording can be used.
+    """
+    folder = Path(folder).expanduser()
+    _agree_on_plan(folder, source, clipping, filters)
+    with filelock.FileLock(folder / ".lock"):
+        remove_unfinished(folder)
+        if not (folder / MANIFEST).exists():
+            jobs = _jobs(source, folder, clipping, filters)
+            with tqdm(total=len(source) or None, desc=f"Preparing {folder.name}", unit="sound") as bar:
+                if runner is None:
+                    _run_here(jobs, processes, bar)
+                else:
+                    _run_on_beam(jobs, runner, runner_options)
+            _write_manifest(folder, source, clipping)
+        return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def plan_of(source, clipping, filters):
+    """Return all that shards depend on, as JSON has it."""
+    plan = {"source": source.description, "clipping": asdict(clipping), "filter": asdict(filters)}
+    return json.loads(json.dumps(plan))
+
+
+def _agree_on_plan(folder, source, clipping, filters):
+    """Write down what is to be prepared, or compare it with what an earlier call wrote down."""
+    plan = plan_of(source, clipping, filters)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / PLAN
+    if file.exists():
+        before = json.loads(file.read_text(encoding="utf-8"))
+        changed = [name for name in plan if plan[name] != before.get(name)]
+        if changed:
+            raise InputError(f"{folder} was prepared from another {' and '.join(changed)}. Give another folder, or delete it.")
+    elif any(folder.iterdir()):
+        raise InputError(f"Shards need a new folder. Received: {folder}, which holds other files.")
+    else:
+        with whole_file(file) as scratch:
+            scratch.write_text(json.dumps(plan), encoding="utf-8")
+
+
+def _jobs(source, folder, clipping, filters):
+    """Yield the arguments of `write_shard` for each shard that is not there yet."""
+    chosen = (r for r in source.recordings() if filters.accepts(r.labels, source.label_names))
+    for number in itertools.count():
+        recordings = list(itertools.islice(chosen, RECORDINGS_PER_SHARD))
+        if not recordings:
+            return
+        yield recordings, clipping, folder / f"shard-{number:05d}"
+
+
+def _missing(job):
+    return not job[2].with_suffix(".json").exists()
+
+
+def _run_here(jobs, processes, bar):
+    def remaining():
+        for job in jobs:
+            if _missing(job):
+                yield joblib.delayed(write_shard)(*job)
+            else:
+                bar.update(len(job[0]))
+
+    workers = joblib.Parallel(processes, return_as="generator_unordered", pre_dispatch="2*n_jobs")
+    for summary in workers(remaining()):
+        bar.update(summary["recordings"])
+
+
+def _run_on_beam(jobs, runner, runner_options):
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError:
+        raise InputError("A runner needs Apache Beam: pip install 'kgan[beam]'.") from None
+    with beam.Pipeline(runner, options=PipelineOptions(list(runner_options))) as pipeline:
+        (
+            pipeline
+            | beam.Create(list(filter(_missing, jobs)))
+            | beam.Reshuffle()
+            | beam.Map(lambda job: write_shard(*job)["clips"])
+        )
+
+
+def _write_manifest(folder, source, clipping):
+    shards = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("shard-*.json"))]
+    skipped = {name: reason for shard in shards for name, reason in shard.pop("skipped").items()}
+    filled = [shard for shard in shards if shard["clips"]]
+    if not filled:
+        if not skipped:
+            raise InputError("No recording passes the filter.")
+        name, reason = next(iter(skipped.items()))
+        raise InputError(f"None of the {len(skipped)} recordings can be used; the first, {name}, {reason}.")
+    with np.load(folder / Path(filled[0]["file"]).with_suffix(".npz"), allow_pickle=False) as index:
+        kinds = [name.partition(".")[2] for name in index.files if name.startswith("label.")]
+    shape = [clipping.length_samples] if clipping.channels == 1 else [clipping.length_samples, clipping.channels]
+    manifest = {
+        "format": FORMAT,
+        "clips": sum(shard["clips"] for shard in shards),
+        "recordings": sum(shard["recordings"] for shard in shards),
+        "sample_rate_hz": clipping.sample_rate_hz,
+        "clip_shape": shape,
+        "labels": kinds,
+        "label_names": source.label_names,
+        "sha256": hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest(),
+        "shards": shards,
+        "skipped": skipped,
+    }
+    with whole_file(folder / MANIFEST) as scratch:
+        scratch.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")

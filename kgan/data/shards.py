@@ -1,0 +1,195 @@
+"""The prepared form of a set of sounds: TFRecords of int16 clips, and what finds any of them at once.
+
+A folder of shards holds
+    shard-00000.tfrecord   `tf.train.Example`s with `id` (text), `audio` (int16, little endian) and an integer for each label
+    shard-00000.npz        where each clip's samples lie in it, ids and labels: clips are read in any order without parsing
+    shard-00000.json       how many clips, the file's SHA-256, and which recordings were left out, with the reason
+    manifest.json          all that together; written last, so that a folder that has it is complete
+"""
+
+import copy
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from kgan.data.sounds import FULL_SCALE, Sounds
+from kgan.errors import InputError
+from kgan.files import whole_file
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+LARGEST_IN_MEMORY = 0.4  # of the memory that is free
+
+
+def write_shard(recordings, clipping, stem):
+    """Write the clips of some recordings as one shard, `stem` plus three suffixes; the last, `.json`, says that it is whole.
+
+    This is the one way from recordings to shards, in this process, in others and on Beam's workers. The same recordings give
+    the same bytes.
+
+    Args:
+        recordings: a list of `Recording`s.
+        clipping: a `Clipping`.
+        stem: path without a suffix.
+
+    Returns:
+        What `.json` holds: `file`, `clips`, `recordings`, `bytes`, `sha256`, `skipped` (`{name: reason}`).
+    """
+    stem = Path(stem)
+    offsets, ids, labels, skipped = [], [], [], {}
+    position = 0
+    with whole_file(stem.with_suffix(".tfrecord")) as scratch:
+        with tf.io.TFRecordWriter(str(scratch)) as writer:
+            for recording in recordings:
+                try:
+                    clips = clipping.clips(recording)
+                except ValueError as error:
+                    skipped[recording.name] = str(error)
+                    continue
+                for i, clip in enumerate(clips.astype("<i2")):
+                    clip_id, audio = f"{recording.name}#{i}", clip.tobytes()
+                    record = _example(clip_id, audio, recording.labels)
+                    writer.write(record)
+                    offsets.append(position + _HEADER_BYTES + record.index(audio))
+                    position += _HEADER_BYTES + len(record) + _FOOTER_BYTES
+                    ids.append(clip_id)
+                    labels.append(recording.labels)
+        with scratch.open("rb") as file:
+            sha256 = _sha256(file)
+            os.fsync(file.fileno())
+        size = scratch.stat().st_size
+    kinds = sorted(labels[0]) if labels else []
+    with whole_file(stem.with_suffix(".npz")) as scratch, scratch.open("wb") as file:
+        columns = {f"label.{kind}": np.array([each[kind] for each in labels], np.int32) for kind in kinds}
+        np.savez(file, offsets=np.array(offsets, np.int64), ids=np.array(ids, np.str_), **columns)
+    summary = {
+        "file": stem.with_suffix(".tfrecord").name,
+        "clips": len(ids),
+        "recordings": len(recordings),
+        "bytes": size,
+        "sha256": sha256,
+        "skipped": skipped,
+    }
+    with whole_file(stem.with_suffix(".json")) as scratch:
+        scratch.write_text(json.dumps(summary), encoding="utf-8")
+    return summary
+
+
+_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # of a TFRecord: length and its checksum before, the data's checksum after
+
+
+def _sha256(file):
+    digest = hashlib.sha256()
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _example(clip_id, audio, labels):
+    def integer(value):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    features = {kind: integer(value) for kind, value in labels.items()}
+    for name, value in (("id", clip_id.encode()), ("audio", audio)):
+        features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return example.SerializeToString(deterministic=True)
+
+
+class ShardedSounds:
+    """A folder of shards, with all that `Sounds` has but the audio in memory.
+
+    What it keeps in memory are ids, labels and positions, about 100 bytes a clip.
+
+    Args:
+        folder: one that `prepare` wrote.
+
+    Raises:
+        InputError: it is no such folder, it is not complete, or a shard has another size than when it was written.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder).expanduser()
+        try:
+            manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            if manifest["format"] != FORMAT:
+                raise InputError(f"Shards must have format {FORMAT}. Received: {self.folder}, format {manifest['format']}.")
+            shards = [shard for shard in manifest["shards"] if shard["clips"]]
+            indices = [np.load(self.folder / Path(s["file"]).with_suffix(".npz"), allow_pickle=False) for s in shards]
+            self.sample_rate_hz = manifest["sample_rate_hz"]
+            self.clip_shape = tuple(manifest["clip_shape"])
+            self.label_names = manifest["label_names"]
+            self.skipped = manifest["skipped"]
+            self.ids = np.concatenate([index["ids"] for index in indices])
+            self.labels = {kind: np.concatenate([index[f"label.{kind}"] for index in indices]) for kind in manifest["labels"]}
+            self._offsets = np.concatenate([index["offsets"] for index in indices])
+            self._shard_of = np.repeat(np.arange(len(shards)), [shard["clips"] for shard in shards])
+            self._files = [(self.folder / shard["file"]).open("rb", buffering=0) for shard in shards]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"Shards must be in a folder that `prepare` completed. Received: {self.folder} ({error})."
+            ) from None
+        for shard, file in zip(shards, self._files, strict=True):
+            if os.fstat(file.fileno()).st_size != shard["bytes"]:
+                raise InputError(f"{file.name} is damaged: it must have {shard['bytes']} bytes. Prepare the folder again.")
+
+    def __len__(self):
+        return len(self.ids)
+
+    @property
+    def clip_bytes(self):
+        return 2 * int(np.prod(self.clip_shape))
+
+    def read(self, indices):
+        """Return int16 clips `(count, samples[, channels])` by number, in the order asked for."""
+        clips = np.empty((len(indices), *self.clip_shape), "<i2")
+        for clip, index in zip(clips, indices, strict=True):
+            if os.preadv(self._files[self._shard_of[index]].fileno(), [clip], int(self._offsets[index])) != self.clip_bytes:
+                raise OSError(f"{self.folder} has become shorter than when it was opened")
+        return clips
+
+    def subset(self, indices):
+        """Return those clips alone, in the order of `indices`."""
+        chosen = copy.copy(self)
+        chosen.ids, chosen._offsets, chosen._shard_of = self.ids[indices], self._offsets[indices], self._shard_of[indices]
+        chosen.labels = {kind: values[indices] for kind, values in self.labels.items()}
+        return chosen
+
+    def gather(self, indices):
+        """Return the clips of an int64 tensor of numbers as an int16 tensor, from disk; nothing is kept."""
+        clips = tf.numpy_function(self.read, [indices], tf.int16, stateful=False)
+        clips.set_shape((indices.shape[0], *self.clip_shape))
+        return clips
+
+    def waveforms(self, indices=slice(None)):
+        """Return float32 clips in [-1, 1)."""
+        return self.read(np.arange(len(self))[indices]).astype(np.float32) / FULL_SCALE
+
+    batches = Sounds.batches
+
+    def fits_in_memory(self):
+        """Return whether the audio takes less than 40 % of the memory that is free now."""
+        return self.clip_bytes * len(self) < LARGEST_IN_MEMORY * free_memory_bytes()
+
+    def in_memory(self):
+        """Return them as `Sounds`."""
+        audio = self.read(np.arange(len(self)))
+        return Sounds(audio, self.sample_rate_hz, self.ids.tolist(), self.labels, self.label_names, self.skipped)
+
+
+def is_prepared(folder):
+    """Return whether a folder holds a complete set of shards."""
+    return (Path(folder).expanduser() / MANIFEST).is_file()
+
+
+def free_memory_bytes():
+    """Return how much memory can be had without swapping."""
+    import psutil
+
+    return psutil.virtual_memory().available

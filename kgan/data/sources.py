@@ -1,0 +1,40 @@
+"""Which source a name or a path is."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from kgan.data.folder import FolderSource
+from kgan.data.nsynth import NSynthFolderSource, NSynthTarSource, NSynthTFDSSource, NSynthTFRecordSource
+from kgan.errors import InputError
+
+
+def find_source(name, split="train", labels_csv=None):
+    """Return the source of a set's name or a path: `nsynth`, an archive of NSynth in any of its forms, or a folder of sounds.
+
+    Args:
+        name: `nsynth`, `nsynth/full`, `nsynth/gansynth_subset` or a path.
+        split: of a named set; a path is what it is.
+        labels_csv: labels of a folder's files, see `FolderSource`.
+
+    Raises:
+        InputError: there is no such set, file or folder.
+    """
+    if name == "nsynth" or name.startswith("nsynth/"):
+        return NSynthTFDSSource(name, split)
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix == ".tfrecord":
+            return NSynthTFRecordSource(path)
+        if ".tar" in path.suffixes or path.suffix == ".tgz":
+            return NSynthTarSource(path)
+        raise InputError(f"A file of sounds must be NSynth's, .tfrecord or .tar.gz. Received: {path}.")
+    if (path / "examples.json").is_file():
+        return NSynthFolderSource(path)
+    return FolderSource(path, labels_csv)
+
+
+def cache_folder():
+    """Return where sets are kept: `$KGAN_CACHE`, else the user's cache folder."""
+    return Path(os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan")).expanduser()

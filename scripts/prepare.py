@@ -1,0 +1,7 @@
+"""`kgan prepare` from a checkout; see `--help`."""
+
+import sys
+
+from kgan.cli import main
+
+sys.exit(main(["prepare", *sys.argv[1:]]))

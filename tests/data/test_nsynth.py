@@ -1,0 +1,209 @@
+"""NSynth's own formats, written here as they are published."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from kgan.data.load import load_sounds
+from kgan.data.notes import FAMILIES, SOURCES
+from kgan.data.nsynth import NSynthTFDSSource, note_labels
+from kgan.data.prepare import prepare
+from kgan.data.recordings import Clipping, Filter
+from kgan.data.sources import find_source
+from kgan.errors import InputError
+
+NAMES = [
+    "bass_synthetic_033-022-050",
+    "bass_synthetic_033-022-100",
+    "guitar_acoustic_010-066-100",
+    "synth_lead_synthetic_001-084-127",
+    "vocal_acoustic_000-060-025",
+]
+QUALITIES = [
+    "bright", "dark", "distortion", "fast_decay", "long_release", "multiphonic", "nonlinear_env", "percussive", "reverb",
+    "tempo-synced",
+]  # fmt: skip
+FOUR_SECONDS = Clipping(length_samples=64000, normalize=False)
+
+
+def note(number):
+    """Return a sine of a pitch of its own, 64000 samples that int16 holds exactly."""
+    time_s = np.arange(64000) / 16000
+    return np.round(0.5 * np.sin(2 * np.pi * (200 + 100 * number) * time_s) * 32768).astype(np.float32) / 32768
+
+
+def example_json(name):
+    labels = note_labels(name)
+    return {
+        "note": 1, "note_str": name, "instrument": 7, "instrument_str": name[:-8], "pitch": labels["pitch"],
+        "velocity": labels["velocity"], "sample_rate": 16000, "instrument_family": labels["family"],
+        "instrument_family_str": FAMILIES[labels["family"]], "instrument_source": labels["source"],
+        "instrument_source_str": SOURCES[labels["source"]], "qualities": [0] * 10, "qualities_str": [],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def extracted(tmp_path):
+    folder = tmp_path / "nsynth-test"
+    (folder / "audio").mkdir(parents=True)
+    (folder / "examples.json").write_text(json.dumps({name: example_json(name) for name in NAMES}))
+    for number, name in enumerate(NAMES):
+        soundfile.write(folder / "audio" / f"{name}.wav", note(number), 16000, subtype="PCM_16")
+    return folder
+
+
+@pytest.fixture
+def archive(extracted, tmp_path):
+    path = tmp_path / "nsynth-test.jsonwav.tar.gz"
+    with tarfile.open(path, "w:gz") as file:
+        file.add(extracted, "nsynth-test")
+    return path
+
+
+@pytest.fixture
+def tfrecord(tmp_path):
+    path = tmp_path / "nsynth-test.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number, name in enumerate(NAMES):
+            features = {}
+            for key, value in {**example_json(name), "audio": note(number).tolist()}.items():
+                values = value if isinstance(value, list) else [value]
+                if key == "qualities_str":
+                    features[key] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[]))
+                elif isinstance(values[0], str):
+                    features[key] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[v.encode() for v in values]))
+                elif isinstance(values[0], float):
+                    features[key] = tf.train.Feature(float_list=tf.train.FloatList(value=values))
+                else:
+                    features[key] = tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return path
+
+
+@pytest.fixture
+def tfds_folder(tmp_path):
+    """The set as TensorFlow Datasets prepares it, by its own writer, in the features that NSynth's builder states."""
+    builder = tfds.builder("nsynth/gansynth_subset", data_dir=tmp_path / "tfds")
+    examples = []
+    for number, name in enumerate(NAMES):
+        labels = note_labels(name)
+        family, source = FAMILIES[labels["family"]], SOURCES[labels["source"]]
+        example = {
+            "id": name,
+            "audio": note(number),
+            "pitch": labels["pitch"],
+            "velocity": labels["velocity"],
+            "instrument": {"label": 7, "family": family, "source": source},
+            "qualities": dict.fromkeys(QUALITIES, False),
+        }
+        examples.append((name, example))
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="nsynth",
+        config="gansynth_subset",
+        version=builder.version,
+        features=builder.info.features,
+        split_datasets={"train": examples},
+        data_dir=tmp_path / "tfds",
+    )
+    return tmp_path / "tfds"
+
+
+def assert_is_the_set(sounds):
+    order = [[str(clip_id).partition("#")[0] for clip_id in sounds.ids].index(name) for name in NAMES]
+    assert len(sounds) == 5
+    np.testing.assert_array_equal(sounds.waveforms(np.array(order)), [note(number) for number in range(5)])
+    for kind in ("family", "source", "pitch", "velocity"):
+        assert sounds.labels[kind][order].tolist() == [note_labels(name)[kind] for name in NAMES]
+    assert sounds.label_names == {"family": list(FAMILIES), "source": list(SOURCES)}
+
+
+def test_labels_by_hand():
+    assert note_labels("synth_lead_synthetic_001-084-127") == {
+        "instrument": 1, "family": 9, "source": 2, "pitch": 84, "velocity": 127
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="is not named as a note of NSynth"):
+        note_labels("drum_acoustic_001-084-127")
+
+
+@pytest.mark.parametrize("form", ["extracted", "archive", "tfrecord"])
+def test_the_official_archives(form, request):
+    assert_is_the_set(load_sounds(str(request.getfixturevalue(form)), clipping=FOUR_SECONDS))
+
+
+def test_tensorflow_datasets(tfds_folder, tmp_path, monkeypatch):
+    source = NSynthTFDSSource("nsynth/gansynth_subset", "train", tfds_folder)
+    assert len(source) == 5
+    prepare(source, tmp_path / "out", FOUR_SECONDS)
+    assert_is_the_set(load_sounds(str(tmp_path / "out"), clipping=FOUR_SECONDS))
+    with pytest.raises(InputError, match=r"`split` of nsynth/gansynth_subset must be one of train\. Received: test"):
+        NSynthTFDSSource("nsynth/gansynth_subset", "test", tfds_folder)
+    with pytest.raises(InputError, match="NSynth comes as nsynth/full and nsynth/gansynth_subset"):
+        NSynthTFDSSource("nsynth/half", "train", tfds_folder)
+
+
+def test_a_download_that_cannot_be_had_says_what_to_do(tmp_path, monkeypatch):
+    def offline(self, *_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    with pytest.raises(InputError) as error:
+        NSynthTFDSSource("nsynth", "train", tmp_path)
+    assert "could not be downloaded (ConnectionError)" in str(error.value)
+    assert f"writes {tmp_path}/nsynth/full/" in str(error.value)
+    assert "tfds.builder('nsynth/full')" in str(error.value)
+    assert "nsynth-*.tfrecord file, nsynth-*.jsonwav.tar.gz, or the folder" in str(error.value)
+
+
+def test_filters(archive):
+    filters = Filter(families=("bass", "vocal"), pitches=(20, 60), velocities=(50, 25))
+    sounds = load_sounds(str(archive), clipping=FOUR_SECONDS, filters=filters)
+    assert [str(clip_id) for clip_id in sounds.ids] == [f"{NAMES[0]}#0", f"{NAMES[4]}#0"]
+    sounds = load_sounds(str(archive), clipping=FOUR_SECONDS, filters=Filter(sources=("acoustic",)))
+    assert [str(clip_id) for clip_id in sounds.ids] == [f"{NAMES[2]}#0", f"{NAMES[4]}#0"]
+
+
+def test_four_seconds_are_cut_into_clips(extracted):
+    sounds = load_sounds(str(extracted), clipping=Clipping(slicing="first", normalize=False))
+    assert sounds.audio.shape == (5, 16384)
+    np.testing.assert_array_equal(sounds.waveforms([0])[0], note(0)[:16384])
+    assert len(load_sounds(str(extracted))) == 20  # 64000 samples are three clips and nine tenths of one
+
+
+def test_a_note_without_its_file_is_named(extracted, tmp_path):
+    (extracted / "audio" / f"{NAMES[2]}.wav").unlink()
+    manifest = prepare(find_source(str(extracted)), tmp_path / "out", FOUR_SECONDS)
+    assert manifest["clips"] == 4
+    assert manifest["skipped"][NAMES[2]].startswith("cannot be decoded")
+
+
+@pytest.mark.parametrize("form", ["archive", "tfrecord"])
+def test_a_damaged_archive_is_named(form, request, tmp_path):
+    path = request.getfixturevalue(form)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=f"{path.name} is damaged: .* Fetch it again"):
+        load_sounds(str(path), clipping=FOUR_SECONDS)
+
+
+def test_what_is_none_of_nsynth_s(tmp_path, extracted):
+    (tmp_path / "x.tar.gz").write_bytes(io.BytesIO(b"nothing").getvalue())
+    with pytest.raises(InputError, match="must be in a tar archive"):
+        find_source(str(tmp_path / "x.tar.gz"))
+    (tmp_path / "x.zip").write_bytes(b"")
+    with pytest.raises(InputError, match=r"must be NSynth's, \.tfrecord or \.tar\.gz"):
+        find_source(str(tmp_path / "x.zip"))
+    for text in ("[1]", "{}", "no json", '{"drum_1": {}}'):
+        (extracted / "examples.json").write_text(text)
+        with pytest.raises(InputError, match=r"examples\.json must"):
+            find_source(str(extracted))
+    record = tmp_path / "other.tfrecord"
+    with tf.io.TFRecordWriter(str(record)) as writer:
+        writer.write(tf.train.Example().SerializeToString())
+    with pytest.raises(InputError, match="must have NSynth's features"):
+        load_sounds(str(record))
