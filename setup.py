@@ -42,6 +42,7 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.60"],
+        "benchmark": ["torch>=2.4"],
         "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "test": [
             "pytest>=8",

@@ -1,4 +1,4 @@
-"""The command line: `kgan train|prepare|generate|export`. `--help` answers at once: TensorFlow comes when work starts."""
+"""The command line: `kgan train|prepare|generate|export|benchmark`. `--help` answers at once."""
 
 import argparse
 import shlex
@@ -126,6 +126,15 @@ def prepare(options):
     return 0
 
 
+def benchmark(options):
+    """Measure the speed of a part of kgan beside what people would otherwise use."""
+    import_tensorflow_quietly()
+    from kgan.benchmarks.pipeline import benchmark_pipeline
+
+    benchmark_pipeline(options.clips, options.seconds, options.rounds, options.json)
+    return 0
+
+
 def _read_latents(path, latent_dim):
     import numpy as np
 
@@ -177,7 +186,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser():
     parser = _Parser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
-    commands = parser.add_subparsers(required=True, metavar="train | prepare | generate | export")
+    commands = parser.add_subparsers(required=True, metavar="train | prepare | generate | export | benchmark")
     _add_train(commands)
 
     _add_prepare(commands)
@@ -199,6 +208,13 @@ def _parser():
     command = _add_command(commands, "export", export, "kgan export runs/drums saved_models/drums")
     command.add_argument("run", help="a run folder")
     command.add_argument("folder", help="the model's folder; the export becomes its next version: 1, 2, ...")
+
+    command = _add_command(commands, "benchmark", benchmark, "kgan benchmark pipeline --clips 100000 --json pipeline.json")
+    command.add_argument("what", choices=["pipeline"], help="pipeline: clips per second that reach a training step")
+    command.add_argument("--clips", type=_integer(1000), default=6872, help="clips in the shards, 32 KiB each on disk [6872]")
+    command.add_argument("--seconds", type=float, default=5.0, help="of each measurement [5]")
+    command.add_argument("--rounds", type=_integer(1), default=3, help="how often each is measured, in turns [3]")
+    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
     return parser
 
 

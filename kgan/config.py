@@ -193,9 +193,9 @@ def told_values(overrides, files=()):
         told |= flatten(read_yaml(Path(file)))
     told |= {name: _parsed(name, value) for name, value in overrides.items()}
     _check_names(told)
-    source = told.get("data.source", "notes")
-    if isinstance(source, str) and source not in DATA_SETS:
-        told["data.source"] = str(Path(source).expanduser().resolve())
+    for name in ("data.source", "data.labels_csv"):
+        if isinstance(told.get(name), str) and told[name] not in DATA_SETS:
+            told[name] = str(Path(told[name]).expanduser().resolve())
     return told
 
 

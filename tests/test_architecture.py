@@ -16,6 +16,7 @@ LAYERS = [  # each may import what stands above it
     {"synthesizer"},
     {"callbacks", "serving"},
     {"training"},
+    {"benchmarks"},
     {"cli"},
 ]
 

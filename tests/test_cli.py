@@ -91,6 +91,11 @@ BAD = {
     "a truth for a number": (["train", "--network.dim", "true"], "`network.dim` is neither true nor false."),
     "seed too large": (["train", "--seed", "4294967296"], "`seed`: Input should be less than 4294967296."),
     "shuffle too wide": (["train", "--network.phase_shuffle", "64"], "must be below 16"),
+    "masks of waves": (["train", "--augment.time_mask_frames", "3"], "Masks are for spectrograms"),
+    "prepare nothing": (["prepare", "nowhere", "--out", "x"], "existing folder of sounds. Received:"),
+    "prepare without a place": (["prepare", "nowhere"], "the following arguments are required: --out"),
+    "prepare the notes": (["prepare", "notes", "--out", "x"], "The built-in notes need no shards"),
+    "benchmark of what is not": (["benchmark", "nothing"], "invalid choice: 'nothing'"),
     "count out of range": (["generate", "x", "--count", "0"], "must be from 1 to 1000000. Received: 0"),
     "no number": (["generate", "x", "--count", "abc"], "argument --count: invalid integer value: 'abc'"),
     "two ways at once": (["generate", "x", "--count", "1", "--interpolate", "3"], "not allowed with argument"),
@@ -176,7 +181,7 @@ def test_the_commands_it_suggests_run_as_it_was_run(monkeypatch, tmp_path, start
 
 
 def test_help_teaches_by_example(capsys):
-    for command in ("train", "generate", "export"):
+    for command in ("train", "prepare", "generate", "export", "benchmark"):
         with pytest.raises(SystemExit) as end:
             main([command, "--help"])
         assert end.value.code == 0

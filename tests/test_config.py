@@ -87,6 +87,11 @@ def test_yaml_round_trip():
         ({"gan.ema_decay": 1.0}, "`gan.ema_decay`: Input should be less than 1. Received: 1.0."),
         ({"optimizer.learning_rate": ".nan"}, "`optimizer.learning_rate`: Input should be a finite number"),
         ({"data.channels": 3}, "`data.channels`: Input should be 1 or 2. Received: 3."),
+        ({"data.pad_end": "maybe"}, "`data.pad_end`: Input should be a valid boolean"),
+        ({"data.families": "bass"}, "`data.families`: Input should be a valid list. Received: 'bass'."),
+        ({"data.pitches": "[1]"}, "`data.pitches`: "),
+        ({"data.overlap": 1.0}, "`data.overlap`: Input should be less than 1. Received: 1.0."),
+        ({"augment.gain_db": -1}, "`augment.gain_db`: Input should be greater than or equal to 0. Received: -1."),
     ],
 )
 def test_bad_values_name_the_rule_and_what_was_received(told, message):
@@ -99,6 +104,31 @@ def test_bad_values_name_the_rule_and_what_was_received(told, message):
 def test_a_folder_s_name_is_not_read_as_yaml(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert load_config({"data.source": name}).data.source == str(tmp_path / name)
+
+
+def test_truths_lists_and_pairs():
+    told = {"data.pad_end": "false", "data.families": "[bass, organ]", "data.pitches": "[48, 59]", "data.overlap": "0.5"}
+    data = load_config(told).data
+    assert (data.pad_end, data.families, data.pitches, data.overlap) == (False, ["bass", "organ"], (48, 59), 0.5)
+    config = load_config(told)
+    assert validated(flatten(yaml.safe_load(config.to_yaml()))) == config
+
+
+def test_files_are_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = load_config({"data.source": "sounds", "data.labels_csv": "labels.csv"}).data
+    assert (data.source, data.labels_csv) == (str(tmp_path / "sounds"), str(tmp_path / "labels.csv"))
+    for name in ("nsynth", "nsynth/gansynth_subset", "notes"):
+        assert load_config({"data.source": name}).data.source == name
+
+
+def test_a_representation_s_values_come_between_model_and_size():
+    assert load_config({"repr": "spec", "size": "full"}).network.dim == 128
+    assert load_config({"repr": "spec", "size": "full"}).training.batch_size == 32
+    assert load_config({"repr": "spec", "size": "small"}).network.dim == 16
+    for name in ("spec", "logspec", "melif"):
+        assert load_config({"repr": name}).network.kernel_size == 5
+    assert load_config({"repr": "wave"}).network.kernel_size == 25
 
 
 def test_what_an_old_configuration_lacks_has_the_base_s_value():

@@ -23,6 +23,8 @@ def find_source(name, split="train", labels_csv=None):
     """
     if name == "nsynth" or name.startswith("nsynth/"):
         return NSynthTFDSSource(name, split)
+    if name == "notes":
+        raise InputError("The built-in notes need no shards: --data notes reads them from their own cache.")
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix == ".tfrecord":

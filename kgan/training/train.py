@@ -56,7 +56,7 @@ def train(config, run: RunFolder):
         InputError: the configuration or the data cannot be used; nothing is changed then.
         OSError: the disk is full or fails; the last checkpoint is kept.
     """
-    representation = build_representation(config)
+    representation, augmentation = build_representation(config), build_augmentation(config)
     gan = build_gan(config, representation.example_shape)
     training = config.training
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
@@ -78,7 +78,7 @@ def train(config, run: RunFolder):
         gan.n_critic,
         seed=config.seed,
         start_step=start_step,
-        augmentation=build_augmentation(config),
+        augmentation=augmentation,
     )
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
     run.note_data(sounds)

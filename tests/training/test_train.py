@@ -253,3 +253,24 @@ def test_ctrl_c_before_training_leaves_no_traceback(tmp_path, tiny_run_options):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in output
+
+
+def test_shards_are_trained_on_as_their_folder_is(tmp_path, tiny_run_options, sound_folder):
+    shards = tmp_path / "shards"
+    assert main(["prepare", str(sound_folder), "--out", str(shards), "--data.length_samples", "1024"]) == 0
+    options = ["--steps", "2", *tiny_run_options]
+    assert main(["train", "--run", str(tmp_path / "folder"), *options]) == 0
+    options[options.index("--data") + 1] = str(shards)
+    assert main(["train", "--run", str(tmp_path / "shards run"), *options]) == 0
+    assert_same_weights(tmp_path / "folder", tmp_path / "shards run", 2)
+
+
+def test_an_augmented_run_resumes_to_the_bit(tmp_path, tiny_run_options):
+    options = ["--augment.gain_db", "6", "--augment.shift_samples", "50", "--augment.polarity", "true", *tiny_run_options]
+    assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "4", *options]) == 0
+    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "2", *options]) == 0
+    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "4"]) == 0
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts", 4)
+    plain = tmp_path / "plain"
+    assert main(["train", "--run", str(plain), "--steps", "4", *tiny_run_options]) == 0
+    assert any((weights_at(plain, 4)[name] != value).any() for name, value in weights_at(tmp_path / "whole", 4).items())

@@ -1,0 +1,1 @@
+"""Measurements that README's figures come from."""
