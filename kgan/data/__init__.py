@@ -1,1 +1,1 @@
-"""Where sounds come from (`notes`, `folder`) and how they reach a training step (`pipeline`)."""
+"""Where sounds come from (`notes`, `nsynth`, `folder`), how they are kept (`shards`), how they reach a step (`pipeline`)."""

@@ -13,7 +13,7 @@ from kgan.data.sources import cache_folder, find_source
 from kgan.errors import InputError
 
 
-def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(), filters=Filter()):  # noqa: B008
+def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(), filters=Filter()):
     """Load a set: the built-in notes, shards, or any source, which is prepared in the cache first if it is not there yet.
 
     Args:

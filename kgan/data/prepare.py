@@ -20,7 +20,7 @@ RECORDINGS_PER_SHARD = 256
 PLAN = "plan.json"
 
 
-def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=None, runner_options=()):  # noqa: B008
+def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=None, runner_options=()):
     """Write a source as shards; what is there already from an earlier try is kept and not made again.
 
     A recording that cannot be used costs no other: it is left out and named in the manifest.
@@ -46,7 +46,9 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
         remove_unfinished(folder)
         if not (folder / MANIFEST).exists():
             jobs = _jobs(source, folder, clipping, filters)
-            with tqdm(total=len(source) or None, desc=f"Preparing {folder.name}", unit="sound") as bar:
+            with tqdm(total=len(source) or None, desc="Preparing the sounds", unit="sound") as bar:
+                if 0 < len(source) <= RECORDINGS_PER_SHARD:
+                    processes = 1  # one shard: starting another process would take longer
                 if runner is None:
                     _run_here(jobs, processes, bar)
                 else:

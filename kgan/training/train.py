@@ -133,4 +133,4 @@ def _compare(synthesizer, sounds, seed):
         )
         pitch_counts.append(len(pitches))
     if 0 < 4 * pitch_counts[0] < pitch_counts[1] and 2 * clear.sum() > count:
-        tqdm.write("So few pitches are the buzz of transposed convolutions, not yet notes: more iterations make them.")
+        tqdm.write("So few pitches are not yet notes: more iterations make them.")
