@@ -56,7 +56,7 @@ class Data(Section):
 
 class Augment(Section):
     gain_db: NotNegative = Field(description="change the level by up to so many decibels, down or up")
-    polarity: bool = Field(description="turn every other waveform upside down")
+    polarity: bool = Field(description="turn waveforms upside down, every second by chance")
     pitch_semitones: NotNegative = Field(description="play up to so many semitones slower or faster")
     shift_samples: Annotated[int, Field(ge=0)] = Field(description="begin up to so many samples earlier or later")
     fade_samples: Annotated[int, Field(ge=0)] = Field(description="fade in and out over so many samples")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 _SCRATCH = ".unfinished-"
@@ -31,7 +32,7 @@ def whole_folder(folder):
 def whole_file(path):
     """Yield a scratch path beside `path`, which replaces `path` when the block ends without an error."""
     path = Path(path)
-    scratch = path.with_name(_SCRATCH + path.name)
+    scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex}-{path.name}")  # of this writer alone
     try:
         yield scratch
         os.replace(scratch, path)
@@ -40,6 +41,9 @@ def whole_file(path):
 
 
 def remove_unfinished(folder):
-    """Remove what a killed process left of `whole_folder` in a folder."""
+    """Remove what a killed process left of `whole_folder` and `whole_file` in a folder."""
     for scratch in Path(folder).glob(f"{_SCRATCH}*"):
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            scratch.unlink(missing_ok=True)

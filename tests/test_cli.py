@@ -92,6 +92,7 @@ BAD = {
     "seed too large": (["train", "--seed", "4294967296"], "`seed`: Input should be less than 4294967296."),
     "shuffle too wide": (["train", "--network.phase_shuffle", "64"], "must be below 16"),
     "masks of waves": (["train", "--augment.time_mask_frames", "3"], "Masks are for spectrograms"),
+    "fade too long": (["train", "--augment.fade_samples", "9000"], "at most half a clip, 8192. Received: 9000."),
     "prepare nothing": (["prepare", "nowhere", "--out", "x"], "existing folder of sounds. Received:"),
     "prepare without a place": (["prepare", "nowhere"], "the following arguments are required: --out"),
     "prepare the notes": (["prepare", "notes", "--out", "x"], "The built-in notes need no shards"),

@@ -65,7 +65,7 @@ class Augmentation:
             gain = 10.0 ** (draw(2, -self.gain_db, self.gain_db) / 20.0)
             audio = tf.clip_by_value(audio * tf.reshape(gain, per_example), -1.0, 1.0)
         if self.polarity:
-            audio *= tf.reshape(tf.sign(draw(3, -1.0, 1.0)), per_example)
+            audio *= tf.reshape(tf.where(draw(3, -1.0, 1.0) < 0.0, -1.0, 1.0), per_example)
         return audio
 
     def of_spectrogram(self, x, silence, seed):

@@ -3,11 +3,15 @@
 import csv
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
 
 from kgan.audio.files import EXTENSIONS, find_audio
 from kgan.data.recordings import Recording
 from kgan.errors import InputError
+
+RESERVED = ("audio", "id", "x")  # what examples and shards call their other parts
 
 
 class FolderSource:
@@ -35,24 +39,30 @@ class FolderSource:
         files = find_audio(self.path)
         if not files:
             raise InputError(f"There are no sound files in {self.path}. Looked for: {' '.join(sorted(EXTENSIONS))}.")
-        names = [file.relative_to(self.path).as_posix() for file in files]
+        self._files = {_printable(file.relative_to(self.path).as_posix()): file for file in files}
+        names = list(self._files)
         rows = _read_labels(Path(labels_csv).expanduser(), names) if labels_csv else _classes(names)
         self.label_names, self._labels = _numbered(rows)
 
     @property
     def description(self):
         """What tells this set from another: names, sizes, times and labels of its files."""
-        files = [(name, (self.path / name).stat(), labels) for name, labels in self._labels.items()]
+        files = [(name, self._files[name].stat(), labels) for name, labels in self._labels.items()]
         listed = [(name, stat.st_size, stat.st_mtime_ns, labels) for name, stat, labels in files]
         return {"files": len(files), "sha256": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}
 
     def recordings(self):
         """Yield a `Recording` for each file."""
         for name, labels in self._labels.items():
-            yield Recording(name, self.path / name, labels)
+            yield Recording(name, self._files[name], labels)
 
     def __len__(self):
         return len(self._labels)
+
+
+def _printable(name):
+    """Return a name as text: one of another encoding than the system's, as old archives have, with its bytes spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _classes(names):
@@ -85,7 +95,9 @@ def _numbered(rows):
     label_names, numbered = {}, {name: {} for name in rows}
     for kind in next(iter(rows.values())):
         values = {name: row[kind] for name, row in rows.items()}
-        if all(value.lstrip("-").isdecimal() for value in values.values()):
+        if kind in RESERVED:
+            raise InputError(f"A label needs another name than {', '.join(RESERVED)}. Received: {kind}.")
+        if all(re.fullmatch(r"-?\d{1,9}", value) for value in values.values()):
             numbers = {value: int(value) for value in values.values()}
         else:
             label_names[kind] = sorted(set(values.values()))

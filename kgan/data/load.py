@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 
 from kgan.data.notes import load_notes
-from kgan.data.prepare import plan_of, prepare
+from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
 from kgan.data.shards import ShardedSounds, is_prepared
 from kgan.data.sources import cache_folder, find_source
@@ -32,6 +33,8 @@ def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(
     if name == "notes":
         notes = load_notes(split, clipping.sample_rate_hz, clipping.length_samples, clipping.channels)
         return filtered(notes, filters)
+    if (Path(name) / PLAN).is_file() and not is_prepared(name):
+        raise InputError(f"{name} is not prepared to its end. Give `kgan prepare` the same arguments again.")
     if is_prepared(name):
         sounds = ShardedSounds(name)
         _check_clips(sounds, clipping)
@@ -70,7 +73,8 @@ def filtered(sounds, filters):
     """
     if filters == Filter():
         return sounds
-    labels = [dict(zip(sounds.labels, row, strict=True)) for row in np.stack(list(sounds.labels.values()), axis=1).tolist()]
+    columns = {kind: values.tolist() for kind, values in sounds.labels.items()}
+    labels = ({kind: values[i] for kind, values in columns.items()} for i in range(len(sounds)))
     chosen = np.flatnonzero([filters.accepts(each, sounds.label_names) for each in labels])
     if not len(chosen):
         raise InputError(f"No recording passes the filter. Received: {filters}.")

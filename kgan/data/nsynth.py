@@ -24,7 +24,7 @@ def note_labels(note_str):
     """Return the integer labels that a note's name states, such as `bass_synthetic_033-022-050`.
 
     Returns:
-        `instrument` (number within family and source), `family`, `source`, `pitch`, `velocity`.
+        `family`, `source`, `pitch`, `velocity`. Which instrument it is, the name states; qualities are left out.
 
     Raises:
         ValueError: it is no name of an NSynth note.
@@ -32,9 +32,8 @@ def note_labels(note_str):
     match = _NOTE.fullmatch(note_str)
     if match is None:
         raise ValueError(f"is not named as a note of NSynth, such as bass_synthetic_033-022-050: {note_str}")
-    family, source, instrument, pitch, velocity = match.groups()
+    family, source, _, pitch, velocity = match.groups()
     return {
-        "instrument": int(instrument),
         "family": FAMILIES.index(family),
         "source": SOURCES.index(source),
         "pitch": int(pitch),
@@ -67,7 +66,8 @@ class NSynthFolderSource:
 
     @property
     def description(self):
-        return {"folder": str(self.path), "notes": len(self), "last": self._names[-1]}
+        changed_ns = (self.path / "audio").stat().st_mtime_ns if (self.path / "audio").exists() else 0
+        return {"folder": str(self.path), "notes": len(self), "last": self._names[-1], "changed_ns": changed_ns}
 
     def recordings(self):
         for name, labels in zip(self._names, self._labels, strict=True):
@@ -155,7 +155,6 @@ class NSynthTFRecordSource:
                 name = values["note_str"].bytes_list.value[0].decode()
                 audio = np.array(values["audio"].float_list.value, np.float32)
                 labels = {
-                    "instrument": values["instrument"].int64_list.value[0],
                     "family": values["instrument_family"].int64_list.value[0],
                     "source": values["instrument_source"].int64_list.value[0],
                     "pitch": values["pitch"].int64_list.value[0],
@@ -224,7 +223,6 @@ class NSynthTFDSSource:
         dataset = self._builder.as_dataset(split=self._split, shuffle_files=False).with_options(options)
         for example in dataset.as_numpy_iterator():
             labels = {
-                "instrument": int(example["instrument"]["label"]),
                 "family": int(example["instrument"]["family"]),
                 "source": int(example["instrument"]["source"]),
                 "pitch": int(example["pitch"]),

@@ -32,7 +32,8 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
         filters: a `Filter`.
         processes: how many; -1 is one for each core.
         runner: name of an Apache Beam runner, such as `DirectRunner`; None uses processes of this machine.
-        runner_options: further arguments of Beam's pipeline, such as `--project=...`. Its workers must see `folder`.
+        runner_options: further arguments of Beam's pipeline. Its workers must see the source's files and `folder`, by the same
+            paths: on a shared file system.
 
     Returns:
         The manifest, a dictionary.
@@ -41,9 +42,10 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
         InputError: the folder holds something else, or no recording can be used.
     """
     folder = Path(folder).expanduser()
-    _agree_on_plan(folder, source, clipping, filters)
+    folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".lock"):
         remove_unfinished(folder)
+        _agree_on_plan(folder, source, clipping, filters)
         if not (folder / MANIFEST).exists():
             jobs = _jobs(source, folder, clipping, filters)
             with tqdm(total=len(source) or None, desc="Preparing the sounds", unit="sound") as bar:
@@ -59,21 +61,25 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
 
 def plan_of(source, clipping, filters):
     """Return all that shards depend on, as JSON has it."""
-    plan = {"source": source.description, "clipping": asdict(clipping), "filter": asdict(filters)}
+    plan = {
+        "format": FORMAT,
+        "source": source.description | {"label_names": source.label_names},
+        "clipping": asdict(clipping),
+        "filter": asdict(filters),
+    }
     return json.loads(json.dumps(plan))
 
 
 def _agree_on_plan(folder, source, clipping, filters):
     """Write down what is to be prepared, or compare it with what an earlier call wrote down."""
     plan = plan_of(source, clipping, filters)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / PLAN
     if file.exists():
         before = json.loads(file.read_text(encoding="utf-8"))
         changed = [name for name in plan if plan[name] != before.get(name)]
         if changed:
             raise InputError(f"{folder} was prepared from another {' and '.join(changed)}. Give another folder, or delete it.")
-    elif any(folder.iterdir()):
+    elif any(path.name != ".lock" for path in folder.iterdir()):
         raise InputError(f"Shards need a new folder. Received: {folder}, which holds other files.")
     else:
         with whole_file(file) as scratch:
@@ -113,13 +119,11 @@ def _run_on_beam(jobs, runner, runner_options):
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError:
         raise InputError("A runner needs Apache Beam: pip install 'kgan[beam]'.") from None
+    jobs = list(filter(_missing, jobs))
+    if not all(isinstance(recording.content, Path) for recordings, *_ in jobs[:1] for recording in recordings):
+        raise InputError("A runner's workers read files themselves. Received: an archive. Extract it, or leave --runner out.")
     with beam.Pipeline(runner, options=PipelineOptions(list(runner_options))) as pipeline:
-        (
-            pipeline
-            | beam.Create(list(filter(_missing, jobs)))
-            | beam.Reshuffle()
-            | beam.Map(lambda job: write_shard(*job)["clips"])
-        )
+        (pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(lambda job: write_shard(*job)["clips"]))
 
 
 def _write_manifest(folder, source, clipping):

@@ -40,7 +40,7 @@ class Clipping:
         overlap: share of a clip that the next one repeats, in [0, 1), for `"all"`.
         pad_end: whether the last clip is filled up with zeros, when it is at least half sound or the only one. Without it,
             what does not fill a clip is left out.
-        silence_db: clips whose peak is below it are left out; None keeps all.
+        silence_db: clips whose peak, before it is normalised, is below it are left out; None keeps all.
         normalize: whether each recording's peak is brought to full scale.
         seed: of random slicing.
     """
@@ -72,13 +72,13 @@ class Clipping:
         if peak < floor:
             raise ValueError("is silent")
         if self.normalize and peak > 0:
-            audio = audio / peak
+            audio, floor = audio / peak, floor / peak
         clips = self._sliced(to_int16(audio), recording.name)
         if not len(clips):
             raise ValueError("is shorter than a clip")
         clips = clips[np.abs(clips.astype(np.int32)).max(axis=(1, 2)) >= floor * 32768]
         if not len(clips):
-            raise ValueError("holds sound in a last part alone that is shorter than half a clip")
+            raise ValueError("is silent where clips are taken; a last part shorter than half a clip is none")
         return clips[:, :, 0] if self.channels == 1 else clips
 
     def _sliced(self, audio, name):
@@ -120,7 +120,7 @@ class Filter:
         """Return whether labels, integers by kind, pass. A recording without a label that is asked for does not."""
 
         def named(kind, chosen):
-            return chosen is None or (kind in labels and label_names[kind][labels[kind]] in chosen)
+            return chosen is None or (kind in labels and kind in label_names and label_names[kind][labels[kind]] in chosen)
 
         return (
             named("family", self.families)

@@ -9,6 +9,7 @@ A folder of shards holds
 
 import copy
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -119,7 +120,7 @@ class ShardedSounds:
             if manifest["format"] != FORMAT:
                 raise InputError(f"Shards must have format {FORMAT}. Received: {self.folder}, format {manifest['format']}.")
             shards = [shard for shard in manifest["shards"] if shard["clips"]]
-            indices = [np.load(self.folder / Path(s["file"]).with_suffix(".npz"), allow_pickle=False) for s in shards]
+            indices = [_read_index(self.folder / Path(shard["file"]).with_suffix(".npz")) for shard in shards]
             self.sample_rate_hz = manifest["sample_rate_hz"]
             self.clip_shape = tuple(manifest["clip_shape"])
             self.label_names = manifest["label_names"]
@@ -128,16 +129,17 @@ class ShardedSounds:
             self.labels = {kind: np.concatenate([index[f"label.{kind}"] for index in indices]) for kind in manifest["labels"]}
             self._offsets = np.concatenate([index["offsets"] for index in indices])
             self._shard_of = np.repeat(np.arange(len(shards)), [shard["clips"] for shard in shards])
-            self._files = [(self.folder / shard["file"]).open("rb", buffering=0) for shard in shards]
+            self._files = [self.folder / shard["file"] for shard in shards]
+            sizes = [file.stat().st_size for file in self._files]
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
                 f"Shards must be in a folder that `prepare` completed. Received: {self.folder} ({error})."
             ) from None
-        for shard, file in zip(shards, self._files, strict=True):
-            if os.fstat(file.fileno()).st_size != shard["bytes"]:
-                raise InputError(f"{file.name} is damaged: it must have {shard['bytes']} bytes. Prepare the folder again.")
+        for shard, file, size in zip(shards, self._files, sizes, strict=True):
+            if size != shard["bytes"]:
+                raise InputError(f"{file} is damaged: it must have {shard['bytes']} bytes. Prepare the folder again.")
 
     def __len__(self):
         return len(self.ids)
@@ -149,9 +151,15 @@ class ShardedSounds:
     def read(self, indices):
         """Return int16 clips `(count, samples[, channels])` by number, in the order asked for."""
         clips = np.empty((len(indices), *self.clip_shape), "<i2")
-        for clip, index in zip(clips, indices, strict=True):
-            if os.preadv(self._files[self._shard_of[index]].fileno(), [clip], int(self._offsets[index])) != self.clip_bytes:
-                raise OSError(f"{self.folder} has become shorter than when it was opened")
+        shards = self._shard_of[indices]
+        order = np.argsort(shards, kind="stable")
+        # Each file is opened for the clips of this call alone: a large set has more shards than a process may keep open.
+        for shard, places in itertools.groupby(order, key=shards.__getitem__):
+            with self._files[shard].open("rb", buffering=0) as file:
+                for place in places:
+                    offset = int(self._offsets[indices[place]])
+                    if os.preadv(file.fileno(), [clips[place]], offset) != self.clip_bytes:
+                        raise OSError(f"{self._files[shard]} has become shorter than when it was opened")
         return clips
 
     def subset(self, indices):
@@ -181,6 +189,11 @@ class ShardedSounds:
         """Return them as `Sounds`."""
         audio = self.read(np.arange(len(self)))
         return Sounds(audio, self.sample_rate_hz, self.ids.tolist(), self.labels, self.label_names, self.skipped)
+
+
+def _read_index(path):
+    with np.load(path, allow_pickle=False) as index:
+        return {name: index[name] for name in index.files}
 
 
 def is_prepared(folder):

@@ -47,7 +47,8 @@ class Sounds:
     def _tensor(self):
         import tensorflow as tf
 
-        with tf.init_scope():  # asked for first while a graph is traced, it would belong to that graph alone
+        # Asked for first while a graph is traced, it would belong to that graph alone.
+        with tf.init_scope(), tf.device("CPU:0"):
             return tf.constant(self.audio)
 
     def gather(self, indices):

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 
 import keras
+import tensorflow as tf
 from tqdm import tqdm
 
 from kgan.config import MODELS, REPRESENTATIONS
@@ -68,6 +69,7 @@ def build_augmentation(config):
     augmentation = Augmentation(**config.augment.model_dump())
     if config.repr == "wave" and (augmentation.frequency_mask_bins or augmentation.time_mask_frames):
         raise InputError("Masks are for spectrograms: `augment.frequency_mask_bins` and `augment.time_mask_frames` must be 0.")
+    augmentation.of_audio(tf.zeros((1, config.data.length_samples)), tf.constant([0, 0]))  # says now what it cannot do
     return None if augmentation == Augmentation() else augmentation
 
 

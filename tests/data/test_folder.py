@@ -37,7 +37,7 @@ def test_silence_is_left_out(tmp_path):
 
 def test_sound_in_a_short_end_alone_is_told(tmp_path):
     write(tmp_path / "end.wav", np.concatenate([np.zeros(1000), ramp(300)]))
-    with pytest.raises(InputError, match="end.wav, holds sound in a last part alone"):
+    with pytest.raises(InputError, match="end.wav, is silent where clips are taken"):
         load_folder(tmp_path, length_samples=1000)
     write(tmp_path / "whole.wav", ramp(1000))
     assert list(load_folder(tmp_path, length_samples=1000).skipped) == ["end.wav"]

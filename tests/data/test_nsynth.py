@@ -125,7 +125,7 @@ def assert_is_the_set(sounds):
 
 def test_labels_by_hand():
     assert note_labels("synth_lead_synthetic_001-084-127") == {
-        "instrument": 1, "family": 9, "source": 2, "pitch": 84, "velocity": 127
+        "family": 9, "source": 2, "pitch": 84, "velocity": 127
     }  # fmt: skip
     with pytest.raises(ValueError, match="is not named as a note of NSynth"):
         note_labels("drum_acoustic_001-084-127")

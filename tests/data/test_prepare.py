@@ -1,9 +1,12 @@
 """Shards: what they hold, that nothing is lost, and that they are the same however they are made."""
 
+import concurrent.futures
+import contextlib
 import csv
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from kgan.data.folder import FolderSource
 from kgan.data.load import load_folder, load_sounds
 from kgan.data.pipeline import training_dataset
 from kgan.data.prepare import prepare
-from kgan.data.recordings import Clipping, Filter
+from kgan.data.recordings import Clipping, Filter, Recording
 from kgan.data.shards import ShardedSounds, write_shard
 from kgan.errors import InputError
 from kgan.representations import Wave
@@ -116,24 +119,31 @@ def test_an_interrupted_call_goes_on_where_it_stopped(kits, tmp_path, few_per_sh
     assert len(written) == 6
 
 
-def test_kill_9_in_the_middle_then_the_same_bytes(tmp_path):
+def test_kill_9_of_the_parent_alone_then_the_same_bytes(tmp_path):
+    """Its worker may still write while the next call does."""
     folder = tmp_path / "many"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(1200):
         soundfile.write(folder / f"{i:04d}.wav", rng.uniform(-1, 1, 8000), 16000)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "kgan.cli", "prepare", str(folder), "--out", str(out), "--processes", "1"]
+    command = [sys.executable, "-m", "kgan.cli", "prepare", str(folder), "--out", str(out), "--processes", "2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline_s = time.monotonic() + 120
-    while len(list(out.glob("shard-*.json"))) < 2 and time.monotonic() < deadline_s:
+    while not list(out.glob("shard-*.json")) and time.monotonic() < deadline_s:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
-    assert 2 <= len(list(out.glob("shard-*.json"))) < 5
+    assert 1 <= len(list(out.glob("shard-*.json"))) < 5
+    assert not (out / "manifest.json").exists()
+    with pytest.raises(InputError, match="is not prepared to its end"):
+        load_sounds(str(out))
     assert main(["prepare", str(folder), "--out", str(out)]) == 0
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     assert main(["prepare", str(folder), "--out", str(tmp_path / "whole")]) == 0
-    assert checksums(out) == checksums(tmp_path / "whole")
+    finished = {name: value for name, value in checksums(out).items() if not name.startswith(".unfinished")}
+    assert finished == checksums(tmp_path / "whole")
 
 
 def test_200_damaged_files_cost_none_of_2000(tmp_path, capsys):
@@ -160,7 +170,12 @@ def test_200_damaged_files_cost_none_of_2000(tmp_path, capsys):
     assert manifest["recordings"] == 2200
     assert manifest["skipped"]["nan 7.wav"] == "holds NaN or infinite samples"
     assert manifest["skipped"]["empty 3.wav"].startswith("cannot be decoded")
-    assert len(load_sounds(str(tmp_path / "out"), clipping=Clipping(length_samples=300))) == 2000
+    arrived = load_sounds(str(tmp_path / "out"), clipping=Clipping(length_samples=300))
+    assert len(arrived) == 2000
+    clean = {name: soundfile.read(folder / name, dtype="int16")[0] for name in ("0000.wav", "ümlaut and space/1999 ä.wav")}
+    for name, audio in clean.items():
+        number = list(arrived.ids).index(f"{name}#0")
+        np.testing.assert_allclose(arrived.audio[number], audio * (32768 / np.abs(audio.astype(float)).max()), atol=1.5)
 
 
 def test_a_csv_gives_the_labels(kits, tmp_path):
@@ -184,6 +199,7 @@ def test_a_csv_gives_the_labels(kits, tmp_path):
         ("file\nkick/00.wav\n", "need the column `file` and at least one more"),
         ("file,pitch\nnone.wav,1\n", r"must list files of the folder\. Received: 1 others, none.wav first"),
         ("file,pitch\nkick/00.wav\n", r"needs a value for each column\. Received: another row for kick/00.wav"),
+        ("file,x\nkick/00.wav,7\n", r"another name than audio, id, x\. Received: x"),
         (None, "must be in a readable CSV file"),
     ],
 )
@@ -252,3 +268,68 @@ def test_a_subset_reads_its_own_clips(kits, tmp_path, few_per_shard):
     np.testing.assert_array_equal(part.read([0, 1, 2]), whole.read([5, 1, 30]))
     assert part.ids.tolist() == whole.ids[[5, 1, 30]].tolist()
     assert (len(part), len(whole)) == (3, 44)
+
+
+def test_a_name_in_another_encoding_is_spelt_out(kits, tmp_path):
+    odd = os.fsencode(kits) + b"/kick/Tr\xf6te.wav"
+    with open(odd, "wb") as file:
+        file.write((kits / "kick" / "00.wav").read_bytes())
+    with open(os.fsencode(kits) + b"/kick/b\xf6se.wav", "wb") as file:
+        file.write(b"no sound")
+    manifest = prepare(FolderSource(kits), tmp_path / "out", CLIPPING)
+    assert "kick/Tr\\xf6te.wav#0" in ShardedSounds(tmp_path / "out").ids
+    assert list(manifest["skipped"]) == ["kick/b\\xf6se.wav"]
+
+
+def test_more_shards_than_a_process_may_keep_open(kits, tmp_path, monkeypatch):
+    monkeypatch.setattr("kgan.data.prepare.RECORDINGS_PER_SHARD", 1)
+    prepare(FolderSource(kits), tmp_path / "out", CLIPPING, processes=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 5, hard))
+    try:
+        sounds = ShardedSounds(tmp_path / "out")
+        audio = sounds.read(np.arange(44)[::-1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    np.testing.assert_array_equal(audio[::-1], sounds.in_memory().audio)
+
+
+def test_other_names_of_labels_are_another_set(kits, tmp_path):
+    for moods in (("sad", "glad"), ("tired", "angry")):
+        (tmp_path / "labels.csv").write_text(f"file,mood\nkick/00.wav,{moods[0]}\nsnare/01.wav,{moods[1]}\n")
+        sounds = load_sounds(str(kits), labels_csv=tmp_path / "labels.csv", clipping=CLIPPING)
+        assert sounds.label_names == {"mood": sorted(moods)}
+
+
+def test_two_calls_at_once_agree(kits, tmp_path, few_per_shard):
+    source = FolderSource(kits)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(prepare, source, tmp_path / "out", CLIPPING, processes=1) for _ in range(4)]
+        manifests = [call.result() for call in calls]
+    assert all(manifest == manifests[0] for manifest in manifests)
+    (tmp_path / "out" / "manifest.json").unlink()
+    (tmp_path / "out" / ".unfinished-left").write_text("by a killed process")
+    assert prepare(source, tmp_path / "out", CLIPPING) == manifests[0]
+    assert not (tmp_path / "out" / ".unfinished-left").exists()
+
+
+def test_beam_takes_files_alone(tmp_path):
+    class Samples:
+        label_names, description = {}, {"of": "a test"}
+
+        def __len__(self):
+            return 1
+
+        def recordings(self):
+            yield Recording("a", np.ones(100, np.float32), {}, 16000)
+
+    with pytest.raises(InputError, match="A runner's workers read files themselves"):
+        prepare(Samples(), tmp_path / "out", CLIPPING, runner="DirectRunner")
+    assert prepare(Samples(), tmp_path / "out", CLIPPING)["clips"] == 1
+
+
+def test_a_damaged_rate_does_not_fill_the_memory(kits):
+    content = bytearray((kits / "kick" / "00.wav").read_bytes())
+    content[24:28] = (1).to_bytes(4, "little")
+    with pytest.raises(ValueError, match="states 1 samples per second"):
+        CLIPPING.clips(Recording("a", bytes(content)))

@@ -79,6 +79,8 @@ def test_silence_is_left_out_by_its_level():
     assert len(clips_of(audio)) == 2
     assert len(clips_of(audio, silence_db=None)) == 3
     assert len(clips_of(audio, silence_db=-20.0)) == 1
+    assert len(clips_of(audio, silence_db=-41.0)) == 2  # 0.01 is -40 dB, whatever the recording is brought to
+    assert len(clips_of(audio, silence_db=-39.0)) == 1
     with pytest.raises(ValueError, match="is silent"):
         clips_of(np.zeros(100))
     assert (clips_of(np.zeros(100), silence_db=None) == 0).all()
@@ -136,6 +138,7 @@ def test_filter():
         assert not refused.accepts(labels, names)
     assert not Filter(pitches=(0, 127)).accepts({}, {})
     assert not Filter(families=("bass",)).accepts({}, names)
+    assert not Filter(families=("bass",)).accepts({"family": 3}, {})  # a number without a name
 
 
 def test_bytes_of_other_formats(tmp_path):
