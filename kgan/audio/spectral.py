@@ -169,7 +169,7 @@ def mel_matrices(bins, sample_rate_hz):
     return to_mel.astype(np.float32), np.linalg.pinv(to_mel, rcond=PINV_CUTOFF).astype(np.float32)
 
 
-def multiply_banded(values, matrix, blocks=8):
+def multiply_banded(values, matrix, blocks=16):
     """Return `values @ matrix`, faster where the entries of the numpy matrix lie near its diagonal.
 
     Args:
