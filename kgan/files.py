@@ -7,6 +7,8 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import platformdirs
+
 _SCRATCH = ".unfinished-"
 
 
@@ -47,3 +49,8 @@ def remove_unfinished(folder):
             shutil.rmtree(scratch, ignore_errors=True)
         else:
             scratch.unlink(missing_ok=True)
+
+
+def cache_folder():
+    """Return where sets are kept: `$KGAN_CACHE`, else the user's cache folder."""
+    return Path(os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan")).expanduser()

@@ -10,8 +10,9 @@ from kgan.data.notes import load_notes
 from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
 from kgan.data.shards import ShardedSounds, is_prepared
-from kgan.data.sources import cache_folder, find_source
+from kgan.data.sources import find_source
 from kgan.errors import InputError
+from kgan.files import cache_folder
 
 
 def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(), filters=Filter()):

@@ -11,19 +11,17 @@ https://arxiv.org/abs/1704.01279
 import hashlib
 import importlib.util
 import io
-import os
 from pathlib import Path
 
 import filelock
 import joblib
 import numpy as np
-import platformdirs
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError
-from kgan.files import remove_unfinished, whole_folder
+from kgan.files import cache_folder, remove_unfinished, whole_folder
 
 VERSION = 1  # of the cache: raise it when a rendered byte changes
 FAMILIES = (
@@ -77,8 +75,7 @@ def load_notes(split="train", sample_rate_hz=16000, length_samples=16384, channe
     """
     if split not in SPLITS:
         raise InputError(f"`split` must be one of {', '.join(SPLITS)}. Received: {split!r}.")
-    root = Path(cache_dir or os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan"))
-    root = root.expanduser()
+    root = Path(cache_dir).expanduser() if cache_dir else cache_folder()
     folder = root / f"notes-v{VERSION}-{sample_rate_hz}hz-{length_samples}x{channels}"
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,6 @@
 """Which source a name or a path is."""
 
-import os
 from pathlib import Path
-
-import platformdirs
 
 from kgan.data.folder import FolderSource
 from kgan.data.nsynth import NSynthFolderSource, NSynthTarSource, NSynthTFDSSource, NSynthTFRecordSource
@@ -35,8 +32,3 @@ def find_source(name, split="train", labels_csv=None):
     if (path / "examples.json").is_file():
         return NSynthFolderSource(path)
     return FolderSource(path, labels_csv)
-
-
-def cache_folder():
-    """Return where sets are kept: `$KGAN_CACHE`, else the user's cache folder."""
-    return Path(os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan")).expanduser()
