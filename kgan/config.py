@@ -102,6 +102,7 @@ class Training(Section):
     batch_size: PositiveInt = Field(description="examples in a critic step")
     steps: PositiveInt | None = Field(description="iterations after which the run ends; null: no such end")
     minutes: Positive | None = Field(description="training time after which the run ends; null: no such end")
+    cpu_minutes: Positive | None = Field(description="processor time, over all cores, after which the run ends; null: none")
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         description="of the networks' inner layers; auto measures which is fastest here"
     )
@@ -132,9 +133,10 @@ class Config(Section):
 
 # What a run may change when it goes on: how long it lasts and what it tells, nothing that its weights depend on.
 CHANGEABLE = {
-    "training.steps", "training.minutes", "training.log_steps", "training.preview_steps", "training.preview_count",
-    "training.checkpoint_minutes",
+    "training.steps", "training.minutes", "training.cpu_minutes", "training.log_steps", "training.preview_steps",
+    "training.preview_count", "training.checkpoint_minutes",
 }  # fmt: skip
+BUDGET = {"training.steps", "training.minutes", "training.cpu_minutes"}
 
 
 def fields(model=Config, prefix=""):
@@ -181,8 +183,8 @@ def load_config(overrides, files=(), accelerated=False):
         resolved["size"] = "full" if accelerated else "small"
     for name in (resolved["model"], resolved["repr"], resolved["size"]):
         resolved |= flatten(read_yaml(configs_folder() / f"{name}.yaml"))
-    if "training.steps" in told or "training.minutes" in told:  # a budget that is told replaces the size's own
-        resolved |= {"training.steps": None, "training.minutes": None}
+    if BUDGET & set(told):  # a budget that is told replaces the size's own
+        resolved |= dict.fromkeys(BUDGET)
     return validated(resolved | told)
 
 

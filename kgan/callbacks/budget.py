@@ -2,34 +2,43 @@ import keras
 
 
 class Budget(keras.callbacks.Callback):
-    """Stop when the model has done so many steps, or training has taken so many minutes, whichever comes first.
+    """Stop when the model has done so many steps, or training has taken so long, whichever comes first.
 
     Args:
         checkpoint: the `Checkpoint` that knows how long training has taken, resumes included.
         steps: iterations in all; None for no such end.
         minutes: minutes in all; None for no such end.
+        cpu_minutes: minutes of processor time in all, over all cores: other work on the machine does not count. None for no
+            such end.
     """
 
-    def __init__(self, checkpoint, steps=None, minutes=None):
+    def __init__(self, checkpoint, steps=None, minutes=None, cpu_minutes=None):
         super().__init__()
         self.checkpoint = checkpoint
         self.steps = steps
         self.minutes = minutes
+        self.cpu_minutes = cpu_minutes
 
     def spent(self, step):
         """Return whether nothing is left at a step, now."""
-        return (self.steps is not None and step >= self.steps) or (
-            self.minutes is not None and self.checkpoint.training_s >= 60 * self.minutes
-        )
+        ended = self.steps is not None and step >= self.steps
+        return ended or any(spent_s >= 60 * minutes for spent_s, minutes in self._times())
 
     def steps_in_all(self, step, iterations_per_second):
         """Return the step at which it will be spent, estimated where it is counted in minutes; None without an end."""
         ends = [] if self.steps is None else [self.steps]
-        if self.minutes is not None and iterations_per_second:
-            left_s = max(0.0, 60 * self.minutes - self.checkpoint.training_s)
-            ends.append(step + round(left_s * iterations_per_second))
+        for spent_s, minutes in self._times():
+            if iterations_per_second:
+                wall_s = self.checkpoint.training_s
+                rate = iterations_per_second * (wall_s / spent_s if spent_s else 1.0)  # steps for each second of that clock
+                ends.append(step + round(max(0.0, 60 * minutes - spent_s) * rate))
         return min(ends, default=None)
 
     def on_train_batch_end(self, batch, logs=None):
         if self.spent(int(self.model.step)):
             self.model.stop_training = True
+
+    def _times(self):
+        """Return `(seconds spent, minutes to spend)` by each clock that has an end."""
+        clocks = ((self.checkpoint.training_s, self.minutes), (self.checkpoint.training_cpu_s, self.cpu_minutes))
+        return [(spent_s, minutes) for spent_s, minutes in clocks if minutes is not None]

@@ -29,6 +29,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Attributes:
         training_s: seconds of training so far, those before a resume included.
+        training_cpu_s: likewise, seconds that all processor cores together worked for this process.
 
     Example:
         >>> checkpoint = Checkpoint("runs/drums/checkpoints")
@@ -43,14 +44,23 @@ class Checkpoint(keras.callbacks.Callback):
         self.every_minutes = every_minutes
         self.keep = keep
         self.representation = representation
-        self._training_s_before = 0.0
-        self._began_s = self._saved_s = None
+        self._before_s = self._began_s = np.zeros(2)  # see `_clocks_s`
+        self._training = False
+        self._saved_s = None
         self._healthy = True
         self._unreadable = set()
 
     @property
     def training_s(self):
-        return self._training_s_before + (0.0 if self._began_s is None else time.monotonic() - self._began_s)
+        return float(self._spent_s[0])
+
+    @property
+    def training_cpu_s(self):
+        return float(self._spent_s[1])
+
+    @property
+    def _spent_s(self):
+        return self._before_s + (_clocks_s() - self._began_s if self._training else 0.0)
 
     def restore(self, gan):
         """Load the newest checkpoint that can be read into a compiled GAN and return its step, 0 without any.
@@ -62,13 +72,13 @@ class Checkpoint(keras.callbacks.Callback):
         for folder in reversed(self._folders()):
             try:
                 state = json.loads((folder / "state.json").read_text())
-                step, training_s = int(state["step"]), float(state["training_s"])
+                step, spent_s = int(state["step"]), np.array([state["training_s"], state.get("training_cpu_s", 0.0)], float)
                 _load(self._variables(gan), folder / "weights.npz")
             except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 unreadable[folder] = error
                 tqdm.write(f"Warning: the checkpoint {folder} cannot be read; trying the one before it.")
                 continue
-            self._training_s_before = training_s
+            self._before_s = spent_s
             self._unreadable = set(unreadable)
             return step
         if unreadable:
@@ -78,7 +88,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         remove_unfinished(self.directory)
-        self._began_s = self._saved_s = time.monotonic()
+        self._began_s, self._training = _clocks_s(), True
+        self._saved_s = time.monotonic()
 
     def on_train_batch_end(self, batch, logs=None):
         self._healthy = all(np.isfinite(value) for value in (logs or {}).values())
@@ -87,7 +98,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.save()
-        self._training_s_before, self._began_s = self.training_s, None
+        self._before_s, self._training = self._spent_s, False
 
     def save(self):
         """Save now, unless the losses are not finite or this step is saved already."""
@@ -99,7 +110,7 @@ class Checkpoint(keras.callbacks.Callback):
             folder.rename(folder.with_name(f"unreadable_{folder.name}"))
         with whole_folder(folder) as scratch:
             np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in self._variables(self.model).items()})
-            state = {"step": int(self.model.step), "training_s": self.training_s}
+            state = {"step": int(self.model.step), "training_s": self.training_s, "training_cpu_s": self.training_cpu_s}
             (scratch / "state.json").write_text(json.dumps(state))
             for file in scratch.iterdir():
                 with file.open("rb+") as written:
@@ -120,6 +131,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _folders(self):
         return sorted(self.directory.glob("step_" + 8 * "[0-9]"))
+
+
+def _clocks_s():
+    """Return the wall's clock and the processor's, in seconds."""
+    return np.array([time.monotonic(), time.process_time()])
 
 
 def _load(variables, path):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from kgan.callbacks.checkpoint import Checkpoint
-from kgan.config import CHANGEABLE, flatten, load_config, read_yaml, validated
+from kgan.config import BUDGET, CHANGEABLE, flatten, load_config, read_yaml, validated
 from kgan.errors import InputError
 from kgan.files import remove_unfinished, whole_file
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
@@ -95,8 +95,7 @@ class RunFolder:
         """
         stored = flatten(self.read_config().model_dump())
         told = {name: value for name, value in told.items() if value != "auto"}
-        budget = {"training.steps", "training.minutes"}
-        renewed = dict.fromkeys(budget) if told.keys() & budget else {}
+        renewed = dict.fromkeys(BUDGET) if told.keys() & BUDGET else {}
         config = validated(stored | renewed | told)
         now = flatten(config.model_dump())
         changed = [name for name in stored if now[name] != stored[name] and name not in CHANGEABLE]
@@ -119,6 +118,7 @@ def new_config(told):
     config = load_config(told, accelerated=on_gpu)
     network, training = config.network, config.training
     ends = [f"{training.minutes:g} minutes"] if training.minutes else []
+    ends += [f"{training.cpu_minutes:g} minutes of processor time"] if training.cpu_minutes else []
     ends += [f"{training.steps:,} iterations"] if training.steps else []
     found = "a GPU was found" if on_gpu else "no GPU was found; TF_CPP_MIN_LOG_LEVEL=0 shows why"
     reason = "" if told.get("size", "auto") != "auto" else f" ({found})"

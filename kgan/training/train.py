@@ -60,7 +60,7 @@ def train(config, run: RunFolder):
     gan = build_gan(config, representation.example_shape)
     training = config.training
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
-    budget = Budget(checkpoint, training.steps, training.minutes)
+    budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
     start_step = checkpoint.restore(gan)
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):

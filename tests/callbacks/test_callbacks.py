@@ -56,6 +56,7 @@ def test_checkpoint_restores_everything(make_gan, fit, tmp_path, weights_of):
     fresh, checkpoint = make_gan(DCGAN, ema_decay=0.9), Checkpoint(tmp_path / "checkpoints")
     assert checkpoint.restore(fresh) == 3
     assert checkpoint.training_s == state["training_s"]
+    assert checkpoint.training_cpu_s == state["training_cpu_s"] > 0
     for mine, expected in zip(weights_of(fresh), weights_of(gan), strict=True):
         np.testing.assert_array_equal(mine, expected)
 
@@ -219,7 +220,7 @@ def test_throughput_by_hand(monkeypatch):
 
 
 def test_budget_by_hand():
-    clock = SimpleNamespace(training_s=0.0)
+    clock = SimpleNamespace(training_s=0.0, training_cpu_s=0.0)
     budget = Budget(clock, steps=100, minutes=2)
     assert not budget.spent(99)
     assert budget.spent(100)
@@ -227,6 +228,11 @@ def test_budget_by_hand():
     assert budget.steps_in_all(10, 50.0) == 100
     clock.training_s = 120.0
     assert budget.spent(1)
+    assert not Budget(clock, cpu_minutes=2).spent(1)
+    clock.training_cpu_s = 60.0  # half a core
+    assert Budget(clock, cpu_minutes=2).steps_in_all(10, 0.5) == 70
+    clock.training_cpu_s = 120.0
+    assert Budget(clock, cpu_minutes=2).spent(1)
     assert not Budget(clock).spent(10**9)
     assert Budget(clock).steps_in_all(3, 1.0) is None
 
