@@ -112,6 +112,15 @@ class Training(Section):
     checkpoint_minutes: Positive = Field(description="between checkpoints; the most that a crash can lose")
 
 
+class Scores(Section):
+    every_steps: PositiveInt | None = Field(description="iterations between rows of scores.csv; null: none, they take a while")
+    sounds: Annotated[int, Field(ge=50)] = Field(description="sounds to score")
+    monitor: Literal["inception_score", "frechet_distance", "kernel_distance", "pitched", "harmonicity"] = Field(
+        description="the score that decides which checkpoint is kept as the best"
+    )
+    patience: PositiveInt | None = Field(description="scores without a better one after which the run ends; null: no such end")
+
+
 class Config(Section):
     """An experiment. `load_config` makes one, `to_yaml` writes it."""
 
@@ -126,6 +135,7 @@ class Config(Section):
     gan: Gan
     optimizer: Optimizer
     training: Training
+    scores: Scores
 
     def to_yaml(self):
         return yaml.safe_dump(self.model_dump(), sort_keys=False)
@@ -134,7 +144,8 @@ class Config(Section):
 # What a run may change when it goes on: how long it lasts and what it tells, nothing that its weights depend on.
 CHANGEABLE = {
     "training.steps", "training.minutes", "training.cpu_minutes", "training.log_steps", "training.preview_steps",
-    "training.preview_count", "training.checkpoint_minutes",
+    "training.preview_count", "training.checkpoint_minutes", "scores.every_steps", "scores.sounds", "scores.monitor",
+    "scores.patience",
 }  # fmt: skip
 BUDGET = {"training.steps", "training.minutes", "training.cpu_minutes"}
 

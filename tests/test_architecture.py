@@ -14,9 +14,11 @@ LAYERS = [  # each may import what stands above it
     {"representations", "data", "networks"},
     {"gans"},
     {"synthesizer"},
+    {"evaluation"},
     {"callbacks", "serving"},
     {"training"},
     {"benchmarks"},
+    {"commands"},
     {"cli"},
 ]
 

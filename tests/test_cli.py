@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from kgan.cli import _command, main
+from kgan.cli import main
+from kgan.commands import _command
 
 
 @pytest.fixture

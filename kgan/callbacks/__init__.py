@@ -7,6 +7,7 @@ from kgan.callbacks.history_csv import HistoryCSV
 from kgan.callbacks.interrupt import Interrupt
 from kgan.callbacks.preview import Preview
 from kgan.callbacks.progress_bar import ProgressBar
+from kgan.callbacks.score import Score
 from kgan.callbacks.throughput import Throughput
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Interrupt",
     "Preview",
     "ProgressBar",
+    "Score",
     "Throughput",
 ]

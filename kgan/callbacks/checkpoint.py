@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from kgan.files import remove_unfinished, whole_folder
 
+BEST = "best_"  # before the name of the best checkpoint
+
 
 class Checkpoint(keras.callbacks.Callback):
     """Save all that training goes on from, every few minutes and at the end.
@@ -62,14 +64,18 @@ class Checkpoint(keras.callbacks.Callback):
     def _spent_s(self):
         return self._before_s + (_clocks_s() - self._began_s if self._training else 0.0)
 
-    def restore(self, gan):
+    def restore(self, gan, best=False):
         """Load the newest checkpoint that can be read into a compiled GAN and return its step, 0 without any.
+
+        Args:
+            gan: the GAN.
+            best: whether to load what `save_best` saved instead.
 
         Raises:
             OSError: there are checkpoints, but none can be read.
         """
         unreadable = {}
-        for folder in reversed(self._folders()):
+        for folder in reversed(self._folders(BEST if best else "")):
             try:
                 state = json.loads((folder / "state.json").read_text())
                 step, spent_s = int(state["step"]), np.array([state["training_s"], state.get("training_cpu_s", 0.0)], float)
@@ -108,6 +114,21 @@ class Checkpoint(keras.callbacks.Callback):
         if folder in self._unreadable:
             self._unreadable.remove(folder)
             folder.rename(folder.with_name(f"unreadable_{folder.name}"))
+        self._write(folder)
+        self._saved_s = time.monotonic()
+        for old in self._folders()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def save_best(self):
+        """Save this step as the best so far, `best_step_00001000/`, in place of the one before; the other checkpoints stay."""
+        folder = self.directory / f"{BEST}step_{int(self.model.step):08d}"
+        if not folder.exists():
+            self._write(folder)
+        for other in self._folders(BEST):
+            if other != folder:
+                shutil.rmtree(other)
+
+    def _write(self, folder):
         with whole_folder(folder) as scratch:
             np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in self._variables(self.model).items()})
             state = {"step": int(self.model.step), "training_s": self.training_s, "training_cpu_s": self.training_cpu_s}
@@ -115,9 +136,6 @@ class Checkpoint(keras.callbacks.Callback):
             for file in scratch.iterdir():
                 with file.open("rb+") as written:
                     os.fsync(written.fileno())
-        self._saved_s = time.monotonic()
-        for old in self._folders()[: -self.keep]:
-            shutil.rmtree(old)
 
     def _variables(self, gan):
         """Return all that training goes on from, by names that do not depend on Keras's running numbers."""
@@ -129,8 +147,8 @@ class Checkpoint(keras.callbacks.Callback):
         }
         return {f"{part}.{i}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
 
-    def _folders(self):
-        return sorted(self.directory.glob("step_" + 8 * "[0-9]"))
+    def _folders(self, prefix=""):
+        return sorted(self.directory.glob(f"{prefix}step_" + 8 * "[0-9]"))
 
 
 def _clocks_s():

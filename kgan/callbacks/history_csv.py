@@ -1,11 +1,9 @@
-import csv
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from kgan.errors import InputError
-from kgan.files import whole_file
+from kgan.callbacks.rows import read_rows, write_rows
 
 
 class HistoryCSV(keras.callbacks.Callback):
@@ -29,12 +27,7 @@ class HistoryCSV(keras.callbacks.Callback):
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        if self.path.exists():
-            try:
-                with self.path.open(newline="") as file:
-                    self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= int(self.model.step)]
-            except (KeyError, TypeError, ValueError):
-                raise InputError(f"{self.path} is no longer the file that was written here. Move it out of the way.") from None
+        self._rows = read_rows(self.path, int(self.model.step))
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
@@ -43,7 +36,7 @@ class HistoryCSV(keras.callbacks.Callback):
         if step % self.every_steps:
             return
         self._rows.append({"step": step, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
-        self._write()
+        write_rows(self.path, self._rows)
         if self._writer is not None:
             with self._writer.as_default(step=step):
                 for name, value in (logs or {}).items():
@@ -54,10 +47,3 @@ class HistoryCSV(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._writer is not None:
             self._writer.close()
-
-    def _write(self):
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
-        with whole_file(self.path) as scratch, scratch.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self._rows)

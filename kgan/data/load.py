@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kgan.data.notes import load_notes
+from kgan.config import DATA_SETS
+from kgan.data.notes import SPLITS, load_notes
 from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
 from kgan.data.shards import ShardedSounds, is_prepared
@@ -47,6 +48,33 @@ def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(
         prepare(source, folder, clipping, filters)
         sounds = ShardedSounds(folder)
     return sounds.in_memory() if sounds.fits_in_memory() else sounds
+
+
+def load_splits(name="notes", labels_csv=None, clipping=Clipping(), filters=Filter()):
+    """Load a set in three parts, to train on, to validate and to test; arguments as those of `load_sounds`.
+
+    A set that has no splits of its own is split by a hash of its recordings' names, 8 : 1 : 1: all clips of a recording are
+    in one part.
+
+    Returns:
+        Three times `Sounds` or `ShardedSounds`.
+
+    Raises:
+        InputError: there is nothing to load, a part is empty, or the sounds are not as asked for.
+    """
+    if name in DATA_SETS:
+        return tuple(load_sounds(name, split, labels_csv, clipping, filters) for split in SPLITS)
+    sounds = load_sounds(name, labels_csv=labels_csv, clipping=clipping, filters=filters)
+    parts = np.array([_part_of(str(clip_id).rpartition("#")[0]) for clip_id in sounds.ids])
+    chosen = [np.flatnonzero(parts == part) for part in range(len(SPLITS))]
+    if not all(map(len, chosen)):
+        raise InputError(f"Too few recordings to hold some out for a test. Received: {len(sounds)} clips of {name}.")
+    return tuple(sounds.subset(indices) for indices in chosen)
+
+
+def _part_of(recording_name):
+    bucket = int(hashlib.sha256(recording_name.encode()).hexdigest(), 16) % 10
+    return max(0, bucket - 7)
 
 
 def load_folder(path, **clipping):

@@ -8,15 +8,20 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
+from kgan.callbacks import Score
 from kgan.config import MODELS, REPRESENTATIONS
 from kgan.data import load
 from kgan.data.augment import Augmentation
 from kgan.data.recordings import Clipping, Filter
 from kgan.errors import InputError
+from kgan.evaluation.classifier import load_classifier
+from kgan.evaluation.evaluator import Evaluator, drawn
 from kgan.gans.adversarial import AdversarialModel
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
+
+SCORE_REFERENCES = 2_000  # real sounds that are compared with while training
 
 
 def build_representation(config):
@@ -71,6 +76,33 @@ def build_augmentation(config):
         raise InputError("Masks are for spectrograms: `augment.frequency_mask_bins` and `augment.time_mask_frames` must be 0.")
     augmentation.of_audio(tf.zeros((1, config.data.length_samples)), tf.constant([0, 0]))  # says now what it cannot do
     return None if augmentation == Augmentation() else augmentation
+
+
+def build_score(config, synthesizer, checkpoint, run):
+    """Return the callback `Score` and what it needs; the classifier is trained first where it is not in the cache.
+
+    Raises:
+        InputError: the score to monitor needs labels, and there are none.
+    """
+    scores = config.scores
+    train, valid, test = load.load_splits(
+        config.data.source, config.data.labels_csv, build_clipping(config), build_filter(config)
+    )
+    classifier, metrics = None, ["diversity", "pitch"]
+    if train.labels:
+        classifier = load_classifier(train, valid, test, seed=config.seed)
+        metrics = ["inception", "frechet", *metrics]
+    compared = min(scores.sounds, len(test))
+    evaluator = Evaluator(train, classifier, metrics, compared=compared, references=SCORE_REFERENCES, seed=config.seed)
+    real = evaluator.scores(drawn(test, scores.sounds, config.seed))
+    if scores.monitor not in real:
+        raise InputError(
+            f"The score {scores.monitor} needs labels. Received: sounds without; set --scores.monitor harmonicity."
+        )
+    return Score(
+        synthesizer, evaluator, run.path, scores.every_steps, scores.sounds, scores.monitor, checkpoint, scores.patience, real,
+        run.logs,
+    )  # fmt: skip
 
 
 def build_gan(config, example_shape):

@@ -136,18 +136,18 @@ def new_config(told):
     return config, lines
 
 
-def load_synthesizer(path):
-    """Return the `Synthesizer` of a run folder or of a SavedModel.
+def load_synthesizer(path, best=False):
+    """Return the `Synthesizer` of a run folder, by its newest or its best checkpoint, or of a SavedModel.
 
     Raises:
-        InputError: it is neither, or the run has no checkpoint yet.
+        InputError: it is neither, or the run has no such checkpoint yet.
     """
     run = RunFolder(path)
-    return _of_run(run) if run.exists() else SavedSynthesizer(run.path)
+    return _of_run(run, best) if run.exists() else SavedSynthesizer(run.path)
 
 
-def export_run(path, folder):
-    """Write a run's newest checkpoint as the next version of a SavedModel and return the version's folder.
+def export_run(path, folder, best=False):
+    """Write a run's newest or best checkpoint as the next version of a SavedModel and return the version's folder.
 
     Raises:
         InputError: there is no such run, it has no checkpoint, or the folder cannot be written.
@@ -155,13 +155,14 @@ def export_run(path, folder):
     run = RunFolder(path)
     if not run.exists():
         raise InputError(f"There is no run in {path}: it has no config.yaml.")
-    return export_saved_model(_of_run(run), run.read_config().to_yaml(), folder)
+    return export_saved_model(_of_run(run, best), run.read_config().to_yaml(), folder)
 
 
-def _of_run(run):
+def _of_run(run, best):
     config = run.read_config()
     representation = build_representation(config)
     gan = build_gan(config, representation.example_shape)
-    if not Checkpoint(run.checkpoints, representation=representation).restore(gan):
-        raise InputError(f"The run {run.path} has no checkpoint yet: train it first.")
+    if not Checkpoint(run.checkpoints, representation=representation).restore(gan, best):
+        missing = "best checkpoint: only runs with --scores.every_steps have one" if best else "checkpoint yet: train it first"
+        raise InputError(f"The run {run.path} has no {missing}.")
     return Synthesizer(gan, representation, config.data.sample_rate_hz)

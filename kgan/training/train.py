@@ -20,7 +20,7 @@ from kgan.callbacks import (
 from kgan.data.pipeline import training_dataset
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
-from kgan.training.build import build_augmentation, build_gan, build_representation, load_sounds
+from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
@@ -85,6 +85,7 @@ def train(config, run: RunFolder):
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
     interrupt, bar = Interrupt(), ProgressBar(budget)
+    scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     callbacks = [
         Throughput(gan.n_critic * training.batch_size),
         bar,
@@ -92,6 +93,7 @@ def train(config, run: RunFolder):
         health,
         checkpoint,
         preview,
+        *scores,
         budget,
         interrupt,
     ]

@@ -1,0 +1,30 @@
+"""CSV files with a row for some of a run's steps."""
+
+import csv
+
+from kgan.errors import InputError
+from kgan.files import whole_file
+
+
+def read_rows(path, last_step):
+    """Return the rows of a file up to a step, as text; none where there is no file. Their first column is `step`.
+
+    Raises:
+        InputError: it is another file.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as file:
+            return [row for row in csv.DictReader(file) if int(row["step"]) <= last_step]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} is no longer the file that was written here. Move it out of the way.") from None
+
+
+def write_rows(path, rows):
+    """Write rows, dictionaries; a column that a row lacks stays empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with whole_file(path) as scratch, scratch.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kgan.callbacks.preview import in_notebook
+from kgan.callbacks.rows import read_rows, write_rows
+from kgan.evaluation.evaluate import generated
+from kgan.evaluation.table import COLUMNS, curves
+from kgan.files import whole_file
+
+
+class Score(keras.callbacks.Callback):
+    """Score the sounds every few iterations, draw the scores, keep the best checkpoint, stop when they no longer improve.
+
+    Writes `scores.csv` and `scores.png`, anew each time. Where `scores.csv` exists, its rows up to the model's step count.
+
+    Args:
+        synthesizer: the `Synthesizer` to listen through.
+        evaluator: an `Evaluator`; its metrics are what is scored.
+        directory: folder of the two files.
+        every_steps: iterations between two scores.
+        count: sounds to score, always of the same latents.
+        monitor: name of the score that decides what is best, out of the evaluator's.
+        checkpoint: the `Checkpoint` that keeps the best; None keeps none.
+        patience: how many scores may pass without a better one before training stops; None never stops it.
+        real: scores of real sounds, for the picture; None for none.
+        log_dir: folder of TensorBoard's scalars; None for none.
+
+    Attributes:
+        rows: `step` and scores, a dictionary for each time.
+        best_step: the step with the best score, None before the first.
+    """
+
+    def __init__(
+        self, synthesizer, evaluator, directory, every_steps=500, count=500, monitor="frechet_distance", checkpoint=None,
+        patience=None, real=None, log_dir=None,
+    ):  # fmt: skip
+        super().__init__()
+        if monitor not in COLUMNS or not COLUMNS[monitor].better:
+            valid = ", ".join(name for name, column in COLUMNS.items() if column.better)
+            raise ValueError(f"`monitor` must be one of {valid}. Received: monitor={monitor!r}")
+        self.synthesizer, self.evaluator, self.directory = synthesizer, evaluator, Path(directory)
+        self.every_steps, self.count, self.monitor = every_steps, count, monitor
+        self.checkpoint, self.patience, self.real, self.log_dir = checkpoint, patience, real, log_dir
+        self.rows = []
+        self._writer = None
+
+    @property
+    def best_step(self):
+        return max(self.rows, key=self._merit)["step"] if self.rows else None
+
+    def on_train_begin(self, logs=None):
+        told = read_rows(self.directory / "scores.csv", int(self.model.step))
+        self.rows = [{name: float(value) for name, value in row.items()} | {"step": int(row["step"])} for row in told]
+        if self.log_dir is not None:
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) % self.every_steps == 0:
+            self.score()
+
+    def on_train_end(self, logs=None):
+        self.score()
+        if self._writer is not None:
+            self._writer.close()
+
+    def score(self):
+        """Score now, unless this step is scored already or its weights are not finite."""
+        step = int(self.model.step)
+        if any(row["step"] == step for row in self.rows) or not all(map(_finite, self.model.best_generator.weights)):
+            return
+        self.synthesizer.refresh(self.model)
+        scores = self.evaluator.scores(generated(self.synthesizer, self.count, seed=0))
+        self.rows.append({"step": step} | {name: value for name, value in scores.items() if name in COLUMNS})
+        write_rows(self.directory / "scores.csv", self.rows)
+        picture = curves(self.rows, self.real, self.best_step)
+        with whole_file(self.directory / "scores.png") as scratch:
+            scratch.write_bytes(picture)
+        if self._writer is not None:
+            with self._writer.as_default(step=step):
+                for name, value in self.rows[-1].items():
+                    tf.summary.scalar(f"scores/{name}", value)
+            self._writer.flush()
+        if in_notebook():
+            from IPython.display import Image, display
+
+            display(Image(picture))
+        if self.best_step == step and self.checkpoint is not None:
+            self.checkpoint.save_best()
+        since = sum(row["step"] > self.best_step for row in self.rows)
+        if self.patience is not None and since >= self.patience:
+            tqdm.write(f"The best {self.monitor} was that of step {self.best_step}, {since} scores ago: training stops.")
+            self.model.stop_training = True
+
+    def _merit(self, row):
+        return COLUMNS[self.monitor].better * row[self.monitor]
+
+
+def _finite(weight):
+    return np.isfinite(weight.numpy()).all()

@@ -1,0 +1,265 @@
+"""What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
+
+import shlex
+import sys
+import zipfile
+from functools import partial
+from pathlib import Path
+
+from kgan.config import configs_folder, fields, flatten, read_yaml, told_values
+from kgan.errors import InputError
+from kgan.quiet import import_tensorflow_quietly
+
+EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_SIGNAL = 1, 2, 128
+EXPERIMENTS = {  # of the published table, in its order
+    "DCGAN": ("dcgan", "wave"),
+    "WGAN": ("wgan", "wave"),
+    "WGAN-GP": ("wgan_gp", "wave"),
+    "WGAN-GP over spectrograms": ("wgan_gp", "spec"),
+}
+
+
+def train(options):
+    """Train a GAN, or go on with a run."""
+    overrides = {name: value for name, value in vars(options).items() if name in fields()}
+    told = told_values(overrides, options.config)
+    import_tensorflow_quietly()
+    from kgan.training.run_folder import RunFolder
+
+    run = RunFolder(options.run or _default_run(told))
+    outcome = _train(told, run)
+    if outcome.failure:
+        return EXIT_FAILURE
+    ended = "was interrupted after" if outcome.signal_number else "has done"
+    print(f"{run.path} {ended} {outcome.step:,} iterations. To go on, for 60 minutes in all, or to hear more:")
+    print(f"  {_command('train', '--run', run.path, '--minutes', 60)}")
+    print(f"  {_command('generate', run.path, '--count', 64)}")
+    print("Larger networks: --size full, with another --run.")
+    return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
+
+
+def _train(told, run):
+    """Train a run, new or not, to the end of its budget; say why where that failed."""
+    from kgan.training.run_folder import new_config
+    from kgan.training.train import train
+
+    config, lines = (run.resumed_config(told), []) if run.exists() else new_config(told)
+    for line in lines:
+        print(line, flush=True)
+    with run.lock():
+        outcome = train(config, run)
+    if outcome.failure:
+        kept = (
+            f"The last good checkpoint is in {run.checkpoints}." if run.checkpoints.exists() else "No checkpoint came before."
+        )
+        print(f"kgan: error: {outcome.failure} {kept}", file=sys.stderr)
+    return outcome
+
+
+def generate(options):
+    """Make sounds with a run or a SavedModel; no data set is needed."""
+    out = Path(options.out or Path("generated") / Path(options.source).resolve().name).expanduser()
+    if out.exists():
+        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {out}, which exists. Give another --out.")
+    import_tensorflow_quietly()
+    import numpy as np
+
+    from kgan.audio.files import write_sounds
+    from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
+    from kgan.synthesizer import interpolate
+    from kgan.training.run_folder import load_synthesizer
+
+    synthesizer = load_synthesizer(options.source, options.best)
+    if options.latents:
+        latents = _read_latents(options.latents, synthesizer.latent_dim)
+    elif options.interpolate:
+        ends = synthesizer.latents(2, options.seed)
+        latents = interpolate(*ends, options.interpolate, synthesizer.latent_distribution)
+    else:
+        latents = synthesizer.latents(options.count or 16, options.seed)
+    audio = synthesizer.generate(latents, progress=True)
+    rate_hz = synthesizer.sample_rate_hz
+    sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS]))
+    write_sounds(out, audio, rate_hz, np.asarray(latents), sheet)
+    print(f"{len(audio)} sounds, their latents and a contact sheet are in {out}.")
+    return 0
+
+
+def export(options):
+    """Write a run as a SavedModel that TensorFlow Serving loads."""
+    import_tensorflow_quietly()
+    from kgan.training.run_folder import export_run
+
+    print(f"Exported {export_run(options.run, options.folder, options.best)}.")
+    return 0
+
+
+def prepare(options):
+    """Write sounds as shards, which --data takes, too: once, in parallel, resumable."""
+    overrides = {name: value for name, value in vars(options).items() if name in fields()}
+    told = told_values(overrides | {"data.source": options.source}, options.config)
+    import_tensorflow_quietly()
+    from kgan.config import load_config
+    from kgan.data.prepare import prepare as prepare_shards
+    from kgan.data.sources import find_source
+    from kgan.training.build import build_clipping, build_filter
+
+    config = load_config(told)
+    source = find_source(config.data.source, config.data.split, config.data.labels_csv)
+    clipping, filters = build_clipping(config), build_filter(config)
+    runner_options = shlex.split(options.runner_options)
+    manifest = prepare_shards(source, options.out, clipping, filters, options.processes, options.runner, runner_options)
+    for name, reason in manifest["skipped"].items():
+        print(f"  skipped: {name} {reason}")
+    used = manifest["recordings"] - len(manifest["skipped"])
+    print(f"{manifest['clips']:,} clips of {used:,} sounds are in {options.out}; {len(manifest['skipped']):,} were skipped.")
+    return 0
+
+
+def evaluate(options):
+    """Score runs, SavedModels and folders of sounds beside real sounds, in one table."""
+    sources = dict(_named_source(text) for text in options.sources)
+    if len(sources) < len(options.sources):
+        raise InputError(f"Each source needs a name of its own. Received: {' '.join(options.sources)}.")
+    import_tensorflow_quietly()
+    from kgan.evaluation.table import check_new
+
+    if options.out:
+        check_new(options.out)
+    overrides = {name: value for name, value in vars(options).items() if name in fields()}
+    result = _evaluate(sources, told_values(overrides, options.config), options)
+    return _show_table(result, options.out)
+
+
+def reproduce(options):
+    """Train the experiments of the published table, each for the same time, and score them."""
+    import_tensorflow_quietly()
+    import keras
+
+    from kgan.evaluation.table import check_new
+    from kgan.training.run_folder import RunFolder
+
+    folder = Path(options.out).expanduser()
+    table = folder / "table.md"
+    check_new(table)
+
+    overrides = {name: value for name, value in vars(options).items() if name in fields()}
+    told = told_values(overrides, options.config)
+    sources = {}
+    for name, (model, representation) in EXPERIMENTS.items():
+        print(f"{name}: {model} over {representation}", flush=True)
+        run = RunFolder(folder / f"{model}_{representation}")
+        outcome = _train(told | {"model": model, "repr": representation}, run)
+        if outcome.signal_number:
+            print("The same command goes on from here.")
+            return EXIT_SIGNAL + outcome.signal_number
+        sources[name] = run.path
+        keras.backend.clear_session()
+    return _show_table(_evaluate(sources, told, options), table)
+
+
+def _named_source(text):
+    name, equals, path = text.partition("=")
+    return (name, Path(path)) if equals else (text, Path(text))
+
+
+def _evaluate(sources, told, options):
+    """Return the result of `kgan.evaluation.evaluate` for `{name: path}`."""
+    from kgan.config import load_config
+    from kgan.data.load import load_splits
+    from kgan.evaluation.evaluate import evaluate, folder_sounds, generated
+    from kgan.evaluation.table import read_table
+    from kgan.serving.saved_model import saved_model_version
+    from kgan.training.build import build_clipping, build_filter
+    from kgan.training.run_folder import RunFolder, load_synthesizer
+
+    config = load_config(told)
+    clipping = build_clipping(config)
+    experiments, earlier = {}, []
+    for name, path in sources.items():  # all that can be wrong with a source is said before the long work starts
+        if path.suffix == ".json":
+            earlier.append(read_table(path))
+        elif RunFolder(path).exists() or _succeeds(saved_model_version, path):
+            synthesizer = load_synthesizer(path, options.best)
+            _check_made_for(clipping, synthesizer, path)
+            experiments[name] = partial(generated, synthesizer)
+        elif path.is_dir():
+            experiments[name] = partial(folder_sounds, path, clipping)
+        else:
+            raise InputError(f"A source must be a run, a SavedModel, a folder of sounds or a table's .json. Received: {path}.")
+    parts = load_splits(config.data.source, config.data.labels_csv, clipping, build_filter(config))
+    metrics = options.metrics.split(",") if options.metrics else None
+    what = {"data": config.data.source, "earlier": earlier, "architecture": options.classifier, "label": options.label}
+    return evaluate(experiments, *parts, **what, metrics=metrics, count=options.count, seed=config.seed)
+
+
+def _succeeds(function, argument):
+    try:
+        function(argument)
+    except InputError:
+        return False
+    return True
+
+
+def _check_made_for(clipping, synthesizer, path):
+    made = (*synthesizer.generate(synthesizer.latents(1)).shape[1:], 1)[:2]
+    if (*made, synthesizer.sample_rate_hz) != (clipping.length_samples, clipping.channels, clipping.sample_rate_hz):
+        raise InputError(
+            f"Sounds must be like the real ones, {clipping.length_samples} samples at {clipping.sample_rate_hz} Hz in"
+            f" {clipping.channels} channels. Received: {path}, {made[0]} at {synthesizer.sample_rate_hz} Hz in {made[1]}. Set"
+            f" --data.length_samples {made[0]} --data.sample_rate_hz {synthesizer.sample_rate_hz} --data.channels {made[1]}."
+        )
+
+
+def _show_table(result, out):
+    """Print a table, write it, and return the exit code: a failure where an experiment could not be scored."""
+    from kgan.evaluation.table import to_markdown, write_table
+
+    print("\n" + to_markdown(result))
+    if out:
+        write_table(result, out)
+        print(f"The table is in {Path(out).with_suffix('')}.md, .csv, .json and .png.")
+    return EXIT_FAILURE if result["failed"] else 0
+
+
+def benchmark(options):
+    """Measure the speed of a part of kgan beside what people would otherwise use."""
+    import_tensorflow_quietly()
+    from kgan.benchmarks.pipeline import benchmark_pipeline
+
+    benchmark_pipeline(options.clips, options.seconds, options.rounds, options.json)
+    return 0
+
+
+def _read_latents(path, latent_dim):
+    import numpy as np
+
+    try:
+        latents = np.load(path, allow_pickle=False)
+        numeric = latents.dtype.kind in "fiu"
+    except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"Latents must be in a .npy file. Received: {path} ({error}).") from None
+    if latents.ndim != 2 or latents.shape[1] != latent_dim or not len(latents) or not numeric:
+        raise InputError(f"Latents must be numbers (count, {latent_dim}). Received: {path}, {latents.dtype} {latents.shape}.")
+    with np.errstate(over="ignore"):
+        latents = latents.astype(np.float32)
+    if not np.isfinite(latents).all():
+        raise InputError(f"Latents must be finite. Received: {path}, with NaN or infinity.")
+    return latents
+
+
+def _default_run(told):
+    base = flatten(read_yaml(configs_folder() / "base.yaml")) | told
+    return Path("runs") / f"{base['model']}_{base['repr']}_{Path(base['data.source']).name}"
+
+
+def _command(name, *arguments):
+    """Return the line that runs a command as this one was run: by the same Python, from a script or as `kgan`."""
+    started = Path(sys.argv[0])
+    if started.parent.name == "scripts":
+        python = Path(sys.executable)
+        here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+        program = [here, started.with_name(f"{name}.py")]
+    else:
+        program = [started if started.name == "kgan" else "kgan", name]
+    return shlex.join(map(str, [*program, *arguments]))

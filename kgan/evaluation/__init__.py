@@ -1,0 +1,20 @@
+"""How good generated sounds are: scores against real ones, and the classifier that some of them need."""
+
+from kgan.evaluation.distances import frechet_distance, kernel_distance
+from kgan.evaluation.diversity import mean_nearest_distance, nearest_distances
+from kgan.evaluation.evaluator import Evaluator
+from kgan.evaluation.inception_score import inception_score
+from kgan.evaluation.ndb import Bins
+from kgan.evaluation.pitch_scores import pitch_accuracy, pitch_entropy
+
+__all__ = [
+    "Bins",
+    "Evaluator",
+    "frechet_distance",
+    "inception_score",
+    "kernel_distance",
+    "mean_nearest_distance",
+    "nearest_distances",
+    "pitch_accuracy",
+    "pitch_entropy",
+]

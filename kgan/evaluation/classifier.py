@@ -1,0 +1,247 @@
+"""The classifier that scores depend on: trained once for each data set, and kept in the cache."""
+
+import hashlib
+import json
+from typing import NamedTuple
+
+import filelock
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from kgan.data.pipeline import training_dataset
+from kgan.errors import InputError, unknown_name
+from kgan.evaluation.log_mel import LogMel
+from kgan.files import cache_folder, whole_folder
+from kgan.networks.strided import StridedConv1D
+from kgan.representations import Wave
+
+VERSION = 1  # of the cache: raise it when a trained classifier would be another one
+PITCHES = 128  # of MIDI
+EMBEDDING_WIDTH = 128
+BATCH_SIZE = 64
+MOST_EPOCHS, PATIENCE = 12, 3
+MOST_CLIPS_PER_EPOCH, MOST_VALID_CLIPS = 20_000, 2_000
+LEAST_STEPS_PER_EPOCH = 24  # of small sets, which come by more than once then
+BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags behind the few hundred steps that small sets take
+PREFERRED_LABELS = ("family", "class")
+
+
+class Predictions(NamedTuple):
+    """What a classifier makes of sounds.
+
+    Attributes:
+        label: probabilities `(count, classes)`.
+        pitch: probabilities `(count, 128)`, one for each MIDI pitch; None where the data has no pitches.
+        embedding: the last hidden layer, `(count, 128)`.
+    """
+
+    label: np.ndarray
+    pitch: np.ndarray | None
+    embedding: np.ndarray
+
+
+class Classifier:
+    """Tells a label of sounds, such as the instrument family, and their pitch. `load_classifier` trains it.
+
+    Attributes:
+        description: a dictionary with all that tells it from another: `architecture`, `label`, `classes`, `sample_rate_hz`,
+            `length_samples`, `data`, how many sounds it was trained and tested on, its `accuracy` and `pitch_accuracy` on the
+            test sounds, and the `fingerprint` of its weights.
+    """
+
+    def __init__(self, model, description):
+        self.description = description
+        self._model = model
+        self._predict = tf.function(
+            lambda audio: model(audio, training=False),
+            input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)],
+        )
+
+    def predict(self, sounds, progress=False):
+        """Return the `Predictions` for `Sounds`.
+
+        Raises:
+            InputError: they have another rate or length than those it was trained on.
+        """
+        here = sounds.sample_rate_hz, sounds.waveforms([0]).shape[1]
+        trained = self.description["sample_rate_hz"], self.description["length_samples"]
+        if here != trained:
+            raise InputError(
+                f"The classifier was trained on {trained[1]} samples at {trained[0]} Hz. Received: {here[1]} at {here[0]} Hz."
+            )
+        batches = np.array_split(np.arange(len(sounds)), -(-len(sounds) // BATCH_SIZE))
+        outputs = []
+        for batch in tqdm(batches, "Classifying", unit="batch", leave=False, disable=not progress):
+            outputs.append(self._predict(mono(sounds.waveforms(batch))))
+        joined = {name: np.concatenate([output[name].numpy() for output in outputs]) for name in outputs[0]}
+        pitch = _softmax(joined["pitch"]) if "pitch" in joined else None
+        return Predictions(_softmax(joined["label"]), pitch, joined["embedding"])
+
+
+def load_classifier(train, valid, test, architecture="mel", label=None, seed=0, cache=None):
+    """Return the classifier of a data set, trained first where it is not in the cache, with a progress bar.
+
+    Args:
+        train, valid, test: `Sounds`, labelled alike. `valid` chooses the epoch, `test` gives the accuracy.
+        architecture: `"mel"`, four blocks over a log mel spectrogram, or `"wave"`, five strided convolutions over samples.
+        label: the kind of label to tell; `family`, else `class`, else the first that has names.
+        seed: of weights and order.
+        cache: folder of the cache; by default `$KGAN_CACHE`, else the user's cache folder.
+
+    Raises:
+        InputError: the sounds have no such label, or all of them the same.
+    """
+    if architecture not in ARCHITECTURES:
+        raise unknown_name("classifier", architecture, ARCHITECTURES)
+    label = label or _usual_label(train)
+    classes = _classes(train, label)
+    data = hashlib.sha256("\n".join(_fingerprint(sounds, label) for sounds in (train, valid, test)).encode()).hexdigest()[:16]
+    cache = cache or cache_folder()
+    folder = cache / f"classifier-v{VERSION}-{architecture}-{label}-{data}-{seed}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder.with_suffix(".lock")):  # one process trains, others wait for it
+        if not folder.exists():
+            model, description = _train(train, valid, test, architecture, label, classes, seed)
+            with whole_folder(folder) as scratch:
+                np.savez(scratch / "weights.npz", *model.get_weights())
+                (scratch / "classifier.json").write_text(json.dumps(description | {"data": data}, indent=1))
+    description = json.loads((folder / "classifier.json").read_text())
+    model = _build(train, architecture, classes)
+    with np.load(folder / "weights.npz", allow_pickle=False) as weights:
+        model.set_weights([weights[name] for name in weights.files])
+    return Classifier(model, description)
+
+
+def mono(audio):
+    """Return `(batch, samples)` of audio that may have channels."""
+    return audio if audio.ndim == 2 else audio.mean(axis=2)
+
+
+def mel_network(length_samples, sample_rate_hz):
+    """Return a model from audio `(length_samples,)` to an embedding: four blocks over 128 log mel bins, 40 to 7800 Hz.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 5.1. https://arxiv.org/abs/1802.04208
+    """
+    layers = keras.layers
+    audio = keras.Input((length_samples,))
+    x = LogMel(sample_rate_hz, fft_samples=1024)(audio)  # (batch, frames, 128)
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)  # each mel bin by itself
+    x = layers.Reshape((*x.shape[1:], 1))(x)
+    for width in (16, 32, 64, 128):
+        x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+        x = layers.MaxPooling2D(2, padding="same")(x)  # before the rest, which then has a fourth of the work
+        x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
+    x = layers.MaxPooling2D((x.shape[1], 1))(x)  # a label holds for the whole sound; a pitch needs the place among bins
+    x = layers.Dropout(0.3)(layers.Flatten()(x))
+    return keras.Model(audio, layers.Dense(EMBEDDING_WIDTH, activation="relu")(x))
+
+
+def wave_network(length_samples, sample_rate_hz, dim=64):
+    """Return a model from audio `(length_samples,)` to an embedding: five convolutions of 25 taps and stride 4 over samples.
+
+    Widths d to 16 d, each with batch normalisation; then max-pooling over time. The rate has no part in it.
+    """
+    layers = keras.layers
+    audio = keras.Input((length_samples,))
+    x = layers.Reshape((length_samples, 1))(audio)
+    for factor in (1, 2, 4, 8, 16):
+        x = StridedConv1D(factor * dim, 25, 4, use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
+    x = layers.Dropout(0.3)(layers.GlobalMaxPooling1D()(x))
+    return keras.Model(audio, layers.Dense(EMBEDDING_WIDTH, activation="relu")(x))
+
+
+ARCHITECTURES = {"mel": mel_network, "wave": wave_network}
+
+
+def _build(sounds, architecture, classes):
+    """Return a model from audio to `{"label": logits, "pitch": logits, "embedding": ...}`, `pitch` where there are labels."""
+    network = ARCHITECTURES[architecture](sounds.waveforms([0]).shape[1], sounds.sample_rate_hz)
+    embedding = network.outputs[0]
+    outputs = {"label": keras.layers.Dense(classes, name="label")(embedding)}
+    if "pitch" in sounds.labels:
+        outputs["pitch"] = keras.layers.Dense(PITCHES, name="pitch")(embedding)
+    return keras.Model(network.inputs, outputs | {"embedding": embedding})
+
+
+def _train(train, valid, test, architecture, label, classes, seed):
+    keras.utils.set_random_seed(seed)
+    model = _build(train, architecture, classes)
+    heads = [name for name in model.output if name != "embedding"]
+    trained = keras.Model(model.inputs, {name: model.output[name] for name in heads})
+    loss = keras.losses.SparseCategoricalCrossentropy
+    trained.compile(
+        keras.optimizers.Adam(1e-3),
+        loss={name: loss(from_logits=True) for name in heads},
+        metrics={name: ["accuracy"] for name in heads},
+    )
+    batch_size = min(BATCH_SIZE, len(train))
+    steps = max(LEAST_STEPS_PER_EPOCH, min(len(train), MOST_CLIPS_PER_EPOCH) // batch_size)
+    dataset = training_dataset(train, Wave(train.waveforms([0]).shape[1]), batch_size, seed=seed)
+
+    def example(element):
+        return tf.reduce_mean(element["x"], axis=2), {name: element[label if name == "label" else name] for name in heads}
+
+    chosen = np.random.default_rng(seed).permutation(len(valid))[:MOST_VALID_CLIPS]
+    truth = {name: valid.labels[label if name == "label" else name][chosen] for name in heads}
+    with tqdm(total=MOST_EPOCHS * steps, desc=f"Training the {architecture} classifier, once", unit="step") as bar:
+        trained.fit(
+            dataset.map(example),
+            epochs=MOST_EPOCHS,
+            steps_per_epoch=steps,
+            validation_data=(mono(valid.waveforms(chosen)), truth),
+            validation_batch_size=BATCH_SIZE,
+            verbose=0,
+            callbacks=[
+                keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True),
+                keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update()),
+            ],
+        )
+        bar.total = bar.n
+    description = {
+        "architecture": architecture,
+        "label": label,
+        "classes": train.label_names.get(label, list(range(classes))),
+        "sample_rate_hz": train.sample_rate_hz,
+        "length_samples": model.input_shape[1],
+        "train_sounds": len(train),
+        "test_sounds": len(test),
+        "fingerprint": hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()[:12],
+    }
+    predictions = Classifier(model, description).predict(test, progress=True)
+    description["accuracy"] = float(np.mean(predictions.label.argmax(axis=1) == test.labels[label]))
+    if predictions.pitch is not None:
+        description["pitch_accuracy"] = float(np.mean(predictions.pitch.argmax(axis=1) == test.labels["pitch"]))
+    return model, description
+
+
+def _usual_label(sounds):
+    for label in (*PREFERRED_LABELS, *sounds.label_names):
+        if label in sounds.labels:
+            return label
+    raise InputError("A classifier needs labels: sub-folders, or a CSV file with --data.labels_csv. Received: sounds without.")
+
+
+def _classes(sounds, label):
+    if label not in sounds.labels:
+        raise unknown_name("label", label, sounds.labels)
+    values = sounds.labels[label]
+    if values.min() < 0 or values.min() == values.max():
+        raise InputError(f"A classifier needs a label of two or more classes, counted from 0. Received: {label}.")
+    return len(sounds.label_names[label]) if label in sounds.label_names else int(values.max()) + 1
+
+
+def _fingerprint(sounds, label):
+    """Return what tells one set from another: its ids, labels and a few of its sounds."""
+    some = np.linspace(0, len(sounds) - 1, min(len(sounds), 16)).astype(int)
+    digest = hashlib.sha256("\n".join(sounds.ids).encode())
+    for kind in dict.fromkeys((label, "pitch")):
+        digest.update(sounds.labels.get(kind, np.empty(0)).tobytes())
+    digest.update(sounds.waveforms(some).tobytes())
+    return digest.hexdigest()
+
+
+def _softmax(logits):
+    return tf.nn.softmax(tf.cast(logits, tf.float64)).numpy()

@@ -1,0 +1,58 @@
+"""Distances between two sets of embeddings."""
+
+import numpy as np
+
+from kgan.errors import InputError
+
+
+def frechet_distance(a, b):
+    """Return the squared Frechet distance between the normal distributions with the means and covariances of two sets.
+
+    0 for equal sets. It falls as sets grow: compare only scores of as many sounds each.
+
+    Args:
+        a, b: embeddings, float `(count, width)`, at least two of each.
+
+    Raises:
+        InputError: a set has fewer than two embeddings, or the widths differ.
+
+    Reference: Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
+        equation 6. https://arxiv.org/abs/1706.08500
+    """
+    a, b = _checked(a, b)
+    covariance_a, covariance_b = (np.cov(each, rowvar=False).reshape(each.shape[1], -1) for each in (a, b))
+    # tr sqrt(A B) by the eigenvalues of sqrt(A) B sqrt(A), which is symmetric: real and stable where few sounds leave both
+    # covariances singular.
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0.0)).sum()
+    shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
+    return float(max(0.0, shift + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * overlap))
+
+
+def kernel_distance(a, b):
+    """Return the squared maximum mean discrepancy under the kernel (x.y / width + 1)^3, by its unbiased estimate.
+
+    Its expectation does not depend on how many sounds there are, and is 0 for two sets from one distribution: single values
+    may be negative. Arguments and errors as those of `frechet_distance`.
+
+    Reference: Binkowski et al. 2018, "Demystifying MMD GANs", section 3 (the kernel inception distance).
+        https://arxiv.org/abs/1801.01401
+    """
+    a, b = _checked(a, b)
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1.0) ** 3
+
+    def mean_of_others(x):
+        values = kernel(x, x)
+        return (values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
+
+    return float(mean_of_others(a) + mean_of_others(b) - 2.0 * kernel(a, b).mean())
+
+
+def _checked(a, b):
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise InputError(f"Embeddings must be (count, width), two or more of each. Received: {a.shape} and {b.shape}.")
+    return a, b

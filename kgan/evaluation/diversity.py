@@ -1,0 +1,59 @@
+"""Distances to nearest neighbours: among the sounds themselves, and to real ones."""
+
+import numpy as np
+import tensorflow as tf
+
+from kgan.errors import InputError
+
+QUERIES_AT_ONCE = 256
+CANDIDATES = 8
+
+
+def mean_nearest_distance(queries, references=None):
+    """Return |D|_train, the mean distance to the nearest of `references`; without them |D|_self, to the nearest other query.
+
+    A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they repeat real ones (copying).
+    Arguments and errors as those of `nearest_distances`.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 5.2. https://arxiv.org/abs/1802.04208
+    """
+    return float(nearest_distances(queries, references).mean())
+
+
+def nearest_distances(queries, references=None):
+    """Return the Euclidean distance from each query to its nearest reference, float64 `(count,)`.
+
+    The nearest few are found by one matrix product in float32; their distances are then computed from the differences, in
+    float64, so that near copies do not drown in rounding.
+
+    Args:
+        queries: float `(count, features)`.
+        references: float `(references, features)`; None for the other queries: all but the one of the same number. A second
+            one with the same values is a neighbour, at distance 0.
+
+    Raises:
+        InputError: there is no neighbour, the widths differ, or a value is not finite.
+    """
+    among_themselves = references is None
+    queries = np.asarray(queries, np.float32)
+    references = queries if among_themselves else np.asarray(references, np.float32)
+    if queries.ndim != 2 or queries.shape[1:] != references.shape[1:]:
+        raise InputError(f"Features must be (count, features), as many. Received: {queries.shape} and {references.shape}.")
+    if len(references) <= among_themselves or not len(queries):
+        raise InputError(f"A neighbour needs another sound. Received: {len(queries)} sounds, {len(references)} references.")
+    if not (np.isfinite(queries).all() and np.isfinite(references).all()):
+        raise InputError("Features must be finite. Received: NaN or infinity.")
+    centre = references.mean(axis=0)  # what they have in common would only cost digits
+    centred = tf.constant(references - centre)
+    squared_norms = tf.reduce_sum(tf.square(centred), axis=1)
+    candidates = min(CANDIDATES + among_themselves, len(references))
+    distances = np.empty(len(queries))
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        block = queries[start : start + QUERIES_AT_ONCE]
+        nearness = 2.0 * tf.matmul(block - centre, centred, transpose_b=True) - squared_norms  # (block, references)
+        nearest = tf.math.top_k(nearness, candidates, sorted=False).indices.numpy()
+        for i, (query, chosen) in enumerate(zip(block, nearest, strict=True), start):
+            chosen = chosen[chosen != i] if among_themselves else chosen
+            differences = references[chosen].astype(np.float64) - query
+            distances[i] = np.sqrt(np.square(differences).sum(axis=1).min())
+    return distances

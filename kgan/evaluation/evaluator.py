@@ -1,0 +1,155 @@
+"""All scores of a set of sounds, against real ones."""
+
+import functools
+
+import numpy as np
+
+from kgan.audio.pitch import FRAME_S
+from kgan.errors import InputError
+from kgan.evaluation.classifier import mono
+from kgan.evaluation.distances import frechet_distance, kernel_distance
+from kgan.evaluation.diversity import mean_nearest_distance
+from kgan.evaluation.inception_score import SPLITS, inception_score
+from kgan.evaluation.log_mel import LogMel
+from kgan.evaluation.ndb import Bins
+from kgan.evaluation.pitch_scores import pitch_accuracy, pitch_entropy, pitchedness
+
+SOUNDS = 5_000  # of each set that is scored
+COMPARED_SOUNDS = 1_000  # of which distances, bins and pitchedness take so many
+REFERENCE_SOUNDS = 10_000
+BATCH_SIZE = 64
+MEL_FFT_SAMPLES = 2048
+SILENT_PEAK = 1e-3  # -60 dB
+
+
+class Evaluator:
+    """Scores sounds against the real ones that a generator was trained on.
+
+    Sounds are compared as a 16-bit file holds them, so that a generator and a folder of its WAVs score the same.
+
+    Args:
+        train: real `Sounds`.
+        classifier: a `Classifier` of the same data; None where no metric needs one.
+        metrics: names out of `METRICS`.
+        splits: of the inception score.
+        compared: how many sounds of a set distances, bins and pitchedness take. These depend on the number: it must be the same
+            for all that are compared, real test sounds included.
+        references: real sounds that embeddings and log mel spectrograms are compared with, at most.
+        seed: of all that is drawn: which sounds, and the bins.
+
+    Raises:
+        InputError: a metric needs a classifier and there is none, or the sounds are shorter than 0.128 s or 2048 samples.
+    """
+
+    def __init__(
+        self, train, classifier, metrics=None, splits=SPLITS, compared=COMPARED_SOUNDS, references=REFERENCE_SOUNDS, seed=0
+    ):
+        self.metrics = tuple(METRICS if metrics is None else metrics)
+        for name in self.metrics:
+            if name in NEED_CLASSIFIER and classifier is None:
+                raise InputError(f"The metric {name} needs a classifier. Received: none.")
+        length_samples, least = train.waveforms([0]).shape[1], round(FRAME_S * train.sample_rate_hz)
+        if length_samples < max(least, MEL_FFT_SAMPLES):
+            raise InputError(
+                f"Scores need clips of at least {max(least, MEL_FFT_SAMPLES)} samples. Received: {length_samples}."
+            )
+        self.classifier, self.splits, self.compared, self.seed = classifier, splits, compared, seed
+        self.log_mel = LogMel(train.sample_rate_hz, MEL_FFT_SAMPLES)
+        self._real = _Observed(drawn(train, references, seed), self, references)
+
+    @functools.cached_property
+    def bins(self):
+        return Bins(self._real.log_mels[:SOUNDS], seed=self.seed)
+
+    def scores(self, sounds, progress=False):
+        """Return the scores of `Sounds` and `warnings`, sentences on what makes them unfit to be scored.
+
+        Args:
+            sounds: `Sounds` of the rate and length of the real ones, in random order. Their label `pitch` is the one that
+                was asked for.
+            progress: whether to show bars.
+
+        Raises:
+            InputError: there are too few for a metric, or they have another rate or length.
+        """
+        observed = _Observed(sounds, self, self.compared, progress)
+        found = {"count": len(sounds)}
+        for name in self.metrics:
+            found |= METRICS[name](self, observed)
+        peaks = np.concatenate([np.abs(batch).reshape(len(batch), -1).max(axis=1) for batch in _batches(sounds)])
+        silent = int((peaks < SILENT_PEAK).sum())
+        found["warnings"] = [f"{silent} of {len(sounds)} sounds are silent."] if silent else []
+        return found
+
+    def _inception(self, observed):
+        mean, deviation = inception_score(observed.predictions.label, self.splits)
+        return {"inception_score": mean, "inception_score_std": deviation}
+
+    def _diversity(self, observed):
+        real = self._real.some
+        return {
+            "d_self": mean_nearest_distance(observed.some),
+            "d_train": mean_nearest_distance(observed.some, real),
+            "mel_d_self": mean_nearest_distance(observed.log_mels),
+            "mel_d_train": mean_nearest_distance(observed.log_mels, self._real.log_mels),
+        }
+
+    def _frechet(self, observed):
+        embeddings = observed.predictions.embedding, self._real.predictions.embedding
+        return {"frechet_distance": frechet_distance(*embeddings), "kernel_distance": kernel_distance(*embeddings)}
+
+    def _ndb(self, observed):
+        return {"ndb": self.bins.differing_share(observed.log_mels)}
+
+    def _pitch(self, observed):
+        asked = observed.sounds.labels.get("pitch")
+        scores = {}
+        if asked is not None and self.classifier is not None and observed.predictions.pitch is not None:
+            pitch = observed.predictions.pitch
+            scores = {"pitch_accuracy": pitch_accuracy(pitch, asked), "pitch_entropy": pitch_entropy(pitch)}
+        audio = mono(observed.sounds.waveforms(slice(self.compared)))
+        return scores | pitchedness(audio, observed.sounds.sample_rate_hz, None if asked is None else asked[: self.compared])
+
+
+METRICS = {
+    "inception": Evaluator._inception,
+    "diversity": Evaluator._diversity,
+    "frechet": Evaluator._frechet,
+    "ndb": Evaluator._ndb,
+    "pitch": Evaluator._pitch,
+}
+NEED_CLASSIFIER = {"inception", "frechet"}
+
+
+class _Observed:
+    """Sounds, and what several scores need of them, each computed once, when it is asked for."""
+
+    def __init__(self, sounds, evaluator, compared, progress=False):
+        self.sounds, self._evaluator, self._compared, self._progress = sounds, evaluator, compared, progress
+
+    @functools.cached_property
+    def predictions(self):
+        return self._evaluator.classifier.predict(self.sounds, self._progress)
+
+    @functools.cached_property
+    def some(self):
+        waveforms = self.sounds.waveforms(slice(self._evaluator.compared))
+        return waveforms.reshape(len(waveforms), -1)
+
+    @functools.cached_property
+    def log_mels(self):
+        """Log mel spectrograms of the sounds to compare, each as one row."""
+        batches = _batches(self.sounds, self._compared)
+        spectrograms = (self._evaluator.log_mel(mono(batch)).numpy() for batch in batches)
+        return np.concatenate([batch.reshape(len(batch), -1) for batch in spectrograms])
+
+
+def drawn(sounds, count, seed):
+    """Return `count` sounds in random order, or all of them where there are no more."""
+    return sounds.subset(np.random.default_rng(seed).permutation(len(sounds))[:count])
+
+
+def _batches(sounds, count=None):
+    stop = len(sounds) if count is None else min(count, len(sounds))
+    for start in range(0, stop, BATCH_SIZE):
+        yield sounds.waveforms(slice(start, min(start + BATCH_SIZE, stop)))

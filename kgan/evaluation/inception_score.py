@@ -1,0 +1,35 @@
+"""The inception score."""
+
+import numpy as np
+from scipy.special import rel_entr
+
+from kgan.errors import InputError
+
+SPLITS = 10
+
+
+def inception_score(probabilities, splits=SPLITS):
+    """Return the inception score exp(E KL(p(y|x) || p(y))), its mean over splits and their standard deviation.
+
+    It is 1 where all sounds get the same prediction and as high as the number of classes where each class is predicted
+    with certainty and equally often. Scores of different classifiers, or of different numbers of sounds, are not comparable.
+
+    Args:
+        probabilities: what a classifier makes of each sound, `(count, classes)`, rows that sum to 1, in random order.
+        splits: groups of sounds, each scored by itself.
+
+    Raises:
+        InputError: there are fewer sounds than splits.
+
+    Reference: Salimans et al. 2016, "Improved Techniques for Training GANs", section 4. https://arxiv.org/abs/1606.03498
+    """
+    if not 1 <= splits <= len(probabilities):
+        raise InputError(
+            "The inception score needs at least a sound for each split."
+            f" Received: {len(probabilities)} sounds, {splits} splits."
+        )
+    scores = []
+    for group in np.array_split(np.asarray(probabilities, np.float64), splits):
+        divergences = rel_entr(group, group.mean(axis=0)).sum(axis=1)
+        scores.append(np.exp(max(0.0, divergences.mean())))  # rounding alone makes it negative
+    return float(np.mean(scores)), float(np.std(scores))

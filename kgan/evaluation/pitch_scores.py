@@ -1,0 +1,54 @@
+"""Pitch: whether it is the one asked for, and whether there is one."""
+
+import numpy as np
+from scipy.special import entr
+
+from kgan.audio.pitch import estimate_pitch
+
+CLEAR_HARMONICITY = 0.9  # at least so much of a clear note's energy repeats from period to period
+IN_TUNE_CENTS = 50.0
+
+
+def pitch_accuracy(probabilities, pitches):
+    """Return the share of sounds in which a classifier finds the pitch that was asked for.
+
+    Args:
+        probabilities: `(count, 128)`, one for each MIDI pitch.
+        pitches: MIDI pitches asked for, `(count,)`.
+
+    Reference: Engel et al. 2019, "GANSynth", section 4. https://arxiv.org/abs/1902.08710
+    """
+    return float(np.mean(np.argmax(probabilities, axis=1) == np.asarray(pitches)))
+
+
+def pitch_entropy(probabilities):
+    """Return the mean entropy, in nats, of a classifier's pitches of a sound: 0 where it is sure of each.
+
+    Args:
+        probabilities: `(count, 128)`.
+
+    Reference: Engel et al. 2019, "GANSynth", section 4. https://arxiv.org/abs/1902.08710
+    """
+    return float(entr(np.asarray(probabilities, np.float64)).sum(axis=1).mean())
+
+
+def pitchedness(audio, sample_rate_hz, pitches=None):
+    """Return what the autocorrelation tells of sounds, by no classifier.
+
+    Args:
+        audio: float `(count, samples)`, at least 0.128 s.
+        sample_rate_hz: samples per second.
+        pitches: MIDI pitches asked for, `(count,)`; None where none were.
+
+    Returns:
+        `harmonicity`, its median; `pitched`, the share above 0.9; and `in_tune`, the share within 50 cents of `pitches`.
+    """
+    found = estimate_pitch(audio, sample_rate_hz)
+    scores = {
+        "harmonicity": float(np.median(found.harmonicity)),
+        "pitched": float(np.mean(found.harmonicity > CLEAR_HARMONICITY)),
+    }
+    if pitches is not None:
+        cents = 1200 * np.log2(found.frequency_hz / 440) - 100 * (np.asarray(pitches) - 69)
+        scores["in_tune"] = float(np.mean(np.abs(cents) < IN_TUNE_CENTS))  # NaN, of a silent sound, is not
+    return scores

@@ -1,0 +1,206 @@
+"""The table of an evaluation: Markdown, CSV, JSON and a picture."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from kgan.errors import InputError
+from kgan.files import whole_file
+
+REAL_TEST = "Real (test)"
+SUFFIXES = (".md", ".csv", ".json", ".png")
+
+
+class Column(NamedTuple):
+    """How a score is shown.
+
+    Attributes:
+        heading: of its column.
+        digits: format of a number.
+        better: 1 where more is better, -1 where less is, 0 where the nearest to real is.
+        relative: whether the ratio to the real test sounds' follows in brackets.
+    """
+
+    heading: str
+    digits: str
+    better: int
+    relative: bool = False
+
+
+COLUMNS = {
+    "inception_score": Column("Inception score", ".2f", 1),
+    "d_self": Column("D_self", ".2f", 0),
+    "d_train": Column("D_train", ".2f", 0),
+    "mel_d_self": Column("D_self (mel)", ".1f", 0, relative=True),
+    "mel_d_train": Column("D_train (mel)", ".1f", 0, relative=True),
+    "frechet_distance": Column("Frechet", ".2f", -1),
+    "kernel_distance": Column("Kernel", ".3g", -1),
+    "ndb": Column("NDB/k", ".2f", -1),
+    "pitch_accuracy": Column("Pitch accuracy", ".1%", 1),
+    "pitch_entropy": Column("Pitch entropy", ".2f", -1),
+    "in_tune": Column("In tune", ".1%", 1),
+    "pitched": Column("Pitched", ".1%", 1),
+    "harmonicity": Column("Harmonicity", ".2f", 1),
+}
+_HINTS = {1: "more is better", -1: "less is better", 0: "best as real"}
+
+
+def check_new(path):
+    """Return the paths of a table's four files.
+
+    Raises:
+        InputError: one exists; nothing is overwritten. Or the suffix is none of theirs.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"A table's file must end in one of {', '.join(SUFFIXES)}. Received: {path}.")
+    paths = [path.with_suffix(suffix) for suffix in SUFFIXES]
+    for each in paths:
+        if each.exists():
+            raise InputError(f"Tables go to new files, to overwrite none. Received: {each}, which exists. Give another --out.")
+    return paths
+
+
+def write_table(result, path):
+    """Write the result of `evaluate` as `path` with each of the suffixes .md, .csv, .json and .png.
+
+    Raises:
+        InputError: one of the files exists.
+    """
+    markdown, table, numbers, picture = check_new(path)
+    markdown.parent.mkdir(parents=True, exist_ok=True)
+    for file, content in (
+        (numbers, json.dumps(result, indent=1, allow_nan=False).encode()),
+        (markdown, to_markdown(result).encode()),
+        (table, to_csv(result).encode()),
+        (picture, to_png(result)),
+    ):
+        with whole_file(file) as scratch:
+            scratch.write_bytes(content)
+
+
+def read_table(path):
+    """Return the result in a table's JSON file.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+        result["settings"], result["classifier"], [row["experiment"] for row in result["rows"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"A table must be a JSON file that `evaluate` wrote. Received: {path} ({error}).") from None
+    return result
+
+
+def to_markdown(result):
+    """Return the table and, below it, what its numbers depend on."""
+    columns = _columns(result)
+    lines = [["Experiment", "Sounds", *(COLUMNS[name].heading for name in columns)]]
+    lines.append(["---"] * len(lines[0]))
+    test = next((row for row in result["rows"] if row["experiment"] == REAL_TEST), {})
+    for row in result["rows"]:
+        lines.append([row["experiment"], f"{row['count']:,}", *(_cell(name, row, test) for name in columns)])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([table, "", *describe(result)]) + "\n"
+
+
+def describe(result):
+    """Return the sentences that a table needs to be read."""
+    settings, classifier = result["settings"], result["classifier"]
+    lines = [f"Data: {settings['data']}. Distances, bins and pitches are of {settings['compared']:,} sounds each."]
+    if classifier:
+        accuracy = f"{classifier['label']} right in {classifier['accuracy']:.1%}"
+        if "pitch_accuracy" in classifier:
+            accuracy += f", pitch in {classifier['pitch_accuracy']:.1%}"
+        lines.append(
+            f"Classifier: {classifier['architecture']} {classifier['fingerprint']}, {accuracy} of {classifier['test_sounds']:,}"
+            " test sounds. Scores of other classifiers are not comparable."
+        )
+    lines += [f"Warning: {row['experiment']}: {text}" for row in result["rows"] for text in row["warnings"]]
+    lines += [f"Not scored: {name}: {reason}" for name, reason in result["failed"].items()]
+    return lines
+
+
+def to_csv(result):
+    """Return the rows with all digits."""
+    names = list(dict.fromkeys(name for row in result["rows"] for name in row if name != "warnings"))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(result["rows"])
+    return text.getvalue()
+
+
+def to_png(result):
+    """Return a picture: a panel for each score, a bar for each row, and a line at the real test sounds' score."""
+    from matplotlib.figure import Figure
+
+    columns, rows = _columns(result), result["rows"]
+    across = min(4, len(columns))
+    down = -(-len(columns) // across)
+    figure = Figure(figsize=(3.2 * across + 1.2, (0.32 * len(rows) + 0.8) * down), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharey=True)
+    names = [row["experiment"] for row in rows]
+    for ax, name in zip(axes.flat, columns, strict=False):
+        values = [row.get(name) for row in rows]
+        colors = ["#9aa5b1" if each.startswith("Real (") else "#1f4e79" for each in names]
+        deviations = [row.get(f"{name}_std") or 0.0 for row in rows]
+        ax.barh(names, [value or 0.0 for value in values], xerr=deviations if any(deviations) else None, color=colors)
+        real = next((row.get(name) for row in rows if row["experiment"] == REAL_TEST), None)
+        if real is not None:
+            ax.axvline(real, color="#c0392b", linewidth=1)
+        ax.set_title(f"{COLUMNS[name].heading} ({_HINTS[COLUMNS[name].better]})", fontsize=8)
+        ax.tick_params(labelsize=7)
+    axes[0, 0].invert_yaxis()
+    for ax in axes.flat[len(columns) :]:
+        ax.set_axis_off()
+    return _png(figure)
+
+
+def curves(rows, real=None, best_step=None):
+    """Return a picture of scores over steps: rows with `step`, a line at the scores of `real`, a mark at the best step."""
+    from matplotlib.figure import Figure
+
+    names = [name for name in COLUMNS if name in rows[0]]
+    across = min(4, len(names))
+    down = -(-len(names) // across)
+    figure = Figure(figsize=(3.4 * across, 2.4 * down), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharex=True)
+    steps = [row["step"] for row in rows]
+    for ax, name in zip(axes.flat, names, strict=False):
+        ax.plot(steps, [row[name] for row in rows], marker=".", linewidth=1, color="#1f4e79")
+        if real and name in real:
+            ax.axhline(real[name], color="#c0392b", linewidth=1, label="real")
+        if best_step is not None:
+            ax.axvline(best_step, color="#9aa5b1", linewidth=1, linestyle=":", label="best")
+        ax.set_title(f"{COLUMNS[name].heading} ({_HINTS[COLUMNS[name].better]})", fontsize=8)
+        ax.tick_params(labelsize=7)
+    axes[0, 0].legend(fontsize=7)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    return _png(figure)
+
+
+def _png(figure):
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100)
+    return png.getvalue()
+
+
+def _columns(result):
+    return [name for name in COLUMNS if any(name in row for row in result["rows"])]
+
+
+def _cell(name, row, test):
+    column = COLUMNS[name]
+    if name not in row:
+        return ""
+    text = format(row[name], column.digits)
+    if f"{name}_std" in row:
+        text += f" ± {row[f'{name}_std']:{column.digits}}"
+    if column.relative and test.get(name):
+        text += f" ({row[name] / test[name]:.2f})"
+    return text

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kgan.data.notes import load_notes
+from kgan.errors import InputError
+from kgan.evaluation.classifier import load_classifier, wave_network
+from tests.evaluation.conftest import instruments
+
+
+def test_it_tells_families_and_says_how_well(classifier, parts):
+    test = parts[2]
+    predictions = classifier.predict(test)
+    right = predictions.label.argmax(axis=1) == test.labels["family"]
+    assert right.mean() > 0.95
+    assert classifier.description["accuracy"] == right.mean()
+    assert classifier.description["pitch_accuracy"] == np.mean(predictions.pitch.argmax(axis=1) == test.labels["pitch"])
+    np.testing.assert_allclose(predictions.label.sum(axis=1), 1.0)
+    assert predictions.pitch.shape == (90, 128)
+    assert predictions.embedding.shape == (90, 128)
+    assert classifier.description["classes"] == ["sine", "square", "noise"]
+    assert (classifier.description["train_sounds"], classifier.description["test_sounds"]) == (240, 90)
+
+
+def test_what_it_makes_of_a_sound_does_not_depend_on_its_neighbours(classifier, parts):
+    test = parts[2]
+    alone = classifier.predict(test.subset(np.array([70])))
+    np.testing.assert_allclose(alone.label[0], classifier.predict(test).label[70], rtol=1e-4, atol=1e-7)
+
+
+def test_it_is_trained_once_for_each_data_set(parts, tmp_path, monkeypatch):
+    small = [part.subset(np.arange(30)) for part in parts]
+    first = load_classifier(*small, cache=tmp_path)
+    again = load_classifier(*small, cache=tmp_path)
+    assert again.description == first.description
+    np.testing.assert_array_equal(again.predict(small[2]).label, first.predict(small[2]).label)
+    assert len(list(tmp_path.glob("classifier-*/classifier.json"))) == 1
+    relabelled = replace(small[0], labels=small[0].labels | {"family": small[0].labels["family"][::-1].copy()})
+    other = load_classifier(relabelled, *small[1:], cache=tmp_path)
+    assert other.description["fingerprint"] != first.description["fingerprint"]
+    assert len(list(tmp_path.glob("classifier-*/classifier.json"))) == 2
+
+
+def test_the_published_study_s_own():
+    network = wave_network(16384, 16000)
+    widths = [layer.filters for layer in network.layers if type(layer).__name__ == "StridedConv1D"]
+    assert widths == [64, 128, 256, 512, 1024]
+    assert {(layer.kernel_size, layer.strides) for layer in network.layers if hasattr(layer, "strides")} == {(25, 4)}
+    pooled = next(layer for layer in network.layers if type(layer).__name__ == "GlobalMaxPooling1D")
+    assert pooled.input.shape == (None, 16, 1024)
+
+
+def test_sounds_of_another_kind(classifier, parts):
+    with pytest.raises(InputError, match="2048 samples at 16000 Hz. Received: 2048 at 8000 Hz"):
+        classifier.predict(replace(parts[2], sample_rate_hz=8000))
+    with pytest.raises(InputError, match="Received: 1024 at 16000 Hz"):
+        classifier.predict(replace(parts[2], audio=parts[2].audio[:, :1024]))
+
+
+def test_labels_that_cannot_be_told(parts, tmp_path):
+    unlabelled = [replace(part, labels={}, label_names={}) for part in parts]
+    with pytest.raises(InputError, match="needs labels"):
+        load_classifier(*unlabelled, cache=tmp_path)
+    with pytest.raises(InputError, match="Unknown label `famly`. Did you mean `family`"):
+        load_classifier(*parts, label="famly", cache=tmp_path)
+    with pytest.raises(InputError, match="Unknown classifier `mell`"):
+        load_classifier(*parts, "mell", cache=tmp_path)
+    same = [replace(part, labels={"family": np.zeros(len(part), np.int32)}) for part in parts]
+    with pytest.raises(InputError, match="two or more classes"):
+        load_classifier(*same, cache=tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("architecture", "least"), [("mel", 0.93), ("wave", 0.8)])
+def test_accuracy_on_the_built_in_notes(notes_cache, architecture, least):
+    parts = [load_notes(split, cache_dir=notes_cache) for split in ("train", "valid", "test")]
+    description = load_classifier(*parts, architecture, cache=notes_cache).description
+    print(f"\n{architecture}: family {description['accuracy']:.1%}, pitch {description['pitch_accuracy']:.1%}")
+    assert description["accuracy"] >= least
+
+
+def test_the_toy_instruments_are_equally_frequent():
+    assert np.bincount(instruments(90, 0).labels["family"]).tolist() == [30, 30, 30]

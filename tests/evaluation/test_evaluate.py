@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from kgan.audio.files import write_wav
+from kgan.data.recordings import Clipping
+from kgan.data.sounds import to_int16
+from kgan.errors import InputError
+from kgan.evaluation.evaluate import evaluate, folder_sounds
+from kgan.evaluation.evaluator import drawn
+from kgan.evaluation.table import COLUMNS, check_new, curves, read_table, to_csv, to_markdown, write_table
+from tests.evaluation.conftest import LENGTH, RATE_HZ, instruments
+
+CLIPPING = Clipping(length_samples=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def result(parts):
+    """Real sounds, a copy of the test sounds, and an experiment that fails."""
+
+    def failing(count, seed):
+        raise InputError("Sounds must be finite. Received: NaN.")
+
+    experiments = {"copy": lambda count, seed: drawn(parts[2], count, seed), "broken": failing}
+    return evaluate(experiments, *parts, data="instruments", count=80)
+
+
+def test_real_sounds_then_experiments_scored_alike(result):
+    assert [row["experiment"] for row in result["rows"]] == ["Real (train)", "Real (test)", "copy"]
+    _, test, copy = result["rows"]
+    assert {name: copy[name] for name in COLUMNS} == {name: test[name] for name in COLUMNS}
+    assert copy["count"] == 80
+    assert result["settings"]["compared"] == 80
+    assert result["failed"] == {"broken": "Sounds must be finite. Received: NaN."}
+
+
+def test_the_table_names_the_classifier_and_its_accuracy(result):
+    lines = to_markdown(result).splitlines()
+    assert lines[0].startswith("| Experiment | Sounds | Inception score | D_self | D_train |")
+    test = next(line for line in lines if line.startswith("| Real (test)"))
+    row = result["rows"][1]
+    assert f"| {row['inception_score']:.2f} ± {row['inception_score_std']:.2f} |" in test
+    assert f"| {row['mel_d_self']:.1f} (1.00) |" in test
+    classifier = result["classifier"]
+    named = next(line for line in lines if line.startswith("Classifier:"))
+    assert classifier["fingerprint"] in named
+    assert f"family right in {classifier['accuracy']:.1%}" in named
+    assert "Not scored: broken: Sounds must be finite." in lines[-1]
+
+
+def test_the_four_files(result, tmp_path):
+    write_table(result, tmp_path / "tables/all.md")
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["all.csv", "all.json", "all.md", "all.png"]
+    assert read_table(tmp_path / "tables/all.json") == result
+    assert (tmp_path / "tables/all.md").read_text() == to_markdown(result)
+    rows = to_csv(result).splitlines()
+    assert len(rows) == 4
+    assert float(rows[2].split(",")[rows[0].split(",").index("ndb")]) == result["rows"][1]["ndb"]
+    picture = (tmp_path / "tables/all.png").read_bytes()
+    assert picture[:4] == b"\x89PNG"
+    with pytest.raises(InputError, match="overwrite none"):
+        check_new(tmp_path / "tables/all.md")
+    with pytest.raises(InputError, match=r"must end in one of .md, .csv, .json, .png. Received: .*all.txt"):
+        check_new(tmp_path / "all.txt")
+
+
+def test_the_rows_of_an_earlier_table_are_taken_over(result, parts):
+    new = evaluate({}, *parts, data="instruments", count=80, earlier=[result])
+    assert new["rows"] == result["rows"]
+
+
+def test_scores_of_another_classifier_or_other_settings_do_not_mix(result, parts):
+    with pytest.raises(InputError, match="different classifiers are not comparable"):
+        other = result | {"classifier": result["classifier"] | {"fingerprint": "another"}}
+        evaluate({}, *parts, data="instruments", count=80, earlier=[other])
+    with pytest.raises(InputError, match="same settings alone. Received: another count and compared"):
+        evaluate({}, *parts, data="instruments", count=60, earlier=[result])
+
+
+def test_too_few_sounds_and_unknown_metrics(parts):
+    with pytest.raises(InputError, match="at least 10 sounds of each. Received: 9 asked for, 240 to train and 90 to test"):
+        evaluate({}, *parts, data="instruments", count=9)
+    with pytest.raises(InputError, match="Unknown metric `frechett`. Did you mean `frechet`"):
+        evaluate({}, *parts, data="instruments", metrics=["frechett"])
+
+
+def test_an_experiment_with_too_few_sounds_costs_no_other(parts):
+    few = {"few": lambda count, seed: drawn(parts[2], 6, seed), "enough": lambda count, seed: drawn(parts[2], 60, seed)}
+    result = evaluate(few, *parts, data="instruments", metrics=["inception"])
+    assert "Received: 6 sounds, 10 splits" in result["failed"]["few"]
+    assert result["rows"][-1]["experiment"] == "enough"
+
+
+def test_a_folder_scores_as_the_sounds_in_it(tmp_path):
+    sounds = instruments(12, 5)
+    for i, clip in enumerate(sounds.waveforms()):
+        write_wav(tmp_path / f"{i:02d}.wav", clip, RATE_HZ)
+    found = folder_sounds(tmp_path, CLIPPING, 12, seed=0)
+    order = [int(clip_id[:2]) for clip_id in found.ids]
+    assert sorted(order) == list(range(12))
+    assert order != list(range(12))
+    np.testing.assert_array_equal(found.waveforms(), sounds.waveforms()[order])  # at the level that they have
+    assert "pitch" not in found.labels
+    rows = [f"{i:02d}.wav,{pitch}" for i, pitch in enumerate(sounds.labels["pitch"])]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,pitch", *rows]))
+    labelled = folder_sounds(tmp_path, CLIPPING, 12, seed=0)
+    np.testing.assert_array_equal(labelled.labels["pitch"], sounds.labels["pitch"][order])
+
+
+def test_files_of_another_rate_or_length_and_broken_ones(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    write_wav(tmp_path / "long.wav", rng.uniform(-0.5, 0.5, 3 * LENGTH), RATE_HZ)
+    soundfile.write(tmp_path / "fast.wav", rng.uniform(-0.5, 0.5, 2 * LENGTH), 2 * RATE_HZ)
+    write_wav(tmp_path / "right.wav", np.zeros(LENGTH), RATE_HZ)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    found = folder_sounds(tmp_path, CLIPPING, 10, seed=0)
+    told = capsys.readouterr().out
+    assert len(found) == 3  # silence is a sound, too: it is scored
+    assert "1 files were resampled to 16000 Hz and 1 cut or filled up to 2048 samples" in told
+    assert "skipped: broken.wav" in told
+    expected = to_int16(soundfile.read(tmp_path / "long.wav")[0][:LENGTH])
+    np.testing.assert_array_equal(found.audio[[str(i) for i in found.ids].index("long.wav#0")], expected)
+
+
+def test_curves_are_drawn_from_what_there_is():
+    rows = [{"step": step, "inception_score": 1.0 + step, "pitched": 0.5} for step in (10, 20)]
+    assert curves(rows, {"inception_score": 9.0}, best_step=20)[:4] == b"\x89PNG"
+
+
+def test_the_json_holds_no_nan(result):
+    json.dumps(result, allow_nan=False)

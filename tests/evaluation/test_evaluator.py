@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kgan.data.sounds import Sounds
+from kgan.errors import InputError
+from kgan.evaluation import Evaluator, frechet_distance, inception_score, mean_nearest_distance
+from kgan.evaluation.evaluator import drawn
+from kgan.evaluation.log_mel import LogMel
+from tests.evaluation.conftest import LENGTH, RATE_HZ
+
+
+@pytest.fixture(scope="module")
+def evaluator(parts, classifier):
+    return Evaluator(parts[0], classifier, ["inception", "diversity", "frechet", "ndb", "pitch"], compared=60)
+
+
+def test_the_scores_are_those_of_their_functions(evaluator, parts, classifier):
+    train, _, test = parts
+    scores = evaluator.scores(test)
+    real = drawn(train, len(train), seed=0)
+    predictions = classifier.predict(test)
+    assert (scores["inception_score"], scores["inception_score_std"]) == inception_score(predictions.label)
+    assert scores["d_self"] == mean_nearest_distance(test.waveforms(slice(60)))
+    assert scores["d_train"] == mean_nearest_distance(test.waveforms(slice(60)), real.waveforms(slice(60)))
+    log_mel = LogMel(RATE_HZ, 2048)
+    mine, theirs = (log_mel(sounds.waveforms()).numpy().reshape(len(sounds), -1) for sounds in (test, real))
+    assert scores["mel_d_self"] == pytest.approx(mean_nearest_distance(mine[:60]), rel=1e-5)
+    assert scores["mel_d_train"] == pytest.approx(mean_nearest_distance(mine[:60], theirs), rel=1e-5)
+    expected = frechet_distance(predictions.embedding, classifier.predict(real).embedding)
+    assert scores["frechet_distance"] == pytest.approx(expected, rel=1e-6)
+    assert scores["count"] == 90
+    assert scores["warnings"] == []
+
+
+def test_real_training_sounds_repeat_themselves(evaluator, parts):
+    scores = evaluator.scores(drawn(parts[0], 60, seed=0))
+    assert scores["mel_d_train"] == 0.0
+    assert scores["d_train"] == 0.0
+    assert scores["d_self"] > 0.0
+
+
+def test_scores_order_real_collapsed_and_noisy_sounds(evaluator, parts, rng):
+    test = parts[2]
+    good = evaluator.scores(test)
+    sines = np.flatnonzero(test.labels["family"] == 0)
+    collapsed = evaluator.scores(test.subset(np.resize(sines, 90)))
+    noise = evaluator.scores(replace(test, audio=rng.integers(-9000, 9000, test.audio.shape).astype(np.int16)))
+    for bad in (collapsed, noise):
+        assert bad["inception_score"] < good["inception_score"]
+        assert bad["frechet_distance"] > 2 * good["frechet_distance"]
+        assert bad["ndb"] > good["ndb"]
+    assert collapsed["mel_d_self"] < 0.1 * good["mel_d_self"]
+    assert noise["pitch_accuracy"] < good["pitch_accuracy"]
+    assert noise["pitched"] == 0.0
+
+
+def test_a_silent_generator_scores_one_and_is_told(evaluator, parts):
+    silent = replace(parts[2], audio=np.zeros_like(parts[2].audio))
+    scores = evaluator.scores(silent)
+    assert scores["inception_score"] == pytest.approx(1.0, abs=1e-9)
+    assert scores["warnings"] == ["90 of 90 sounds are silent."]
+    assert scores["d_self"] == 0.0
+    assert all(np.isfinite(value) for name, value in scores.items() if name != "warnings")
+
+
+def test_sounds_without_pitches_or_classifier(parts):
+    sounds = replace(parts[2], labels={})
+    scores = Evaluator(parts[0], None, ["diversity", "pitch"], compared=50).scores(sounds)
+    assert set(scores) == {
+        "count", "d_self", "d_train", "mel_d_self", "mel_d_train", "harmonicity", "pitched", "warnings"
+    }  # fmt: skip
+    with pytest.raises(InputError, match="inception needs a classifier"):
+        Evaluator(parts[0], None, ["inception"])
+
+
+def test_stereo_is_scored_by_its_mean_and_its_channels(parts):
+    train, _, test = (replace(part, audio=np.stack([part.audio, part.audio // 2], axis=2)) for part in parts)
+    scores = Evaluator(train, None, ["diversity", "pitch"], compared=50).scores(test)
+    assert scores["d_self"] == mean_nearest_distance(test.waveforms(slice(50)).reshape(50, -1))
+
+
+def test_clips_too_short_to_score(classifier):
+    short = Sounds(np.zeros((20, LENGTH // 2), np.int16), RATE_HZ, [str(i) for i in range(20)])
+    with pytest.raises(InputError, match="at least 2048 samples. Received: 1024"):
+        Evaluator(short, classifier, ["diversity"])
