@@ -63,7 +63,6 @@ class Score(keras.callbacks.Callback):
             self.score()
 
     def on_train_end(self, logs=None):
-        self.score()
         if self._writer is not None:
             self._writer.close()
 

@@ -18,13 +18,13 @@ from kgan.callbacks import (
     Throughput,
 )
 from kgan.data.pipeline import training_dataset
+from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
-CLEAR = 0.9  # harmonicity: at least so much of a clear note's energy repeats from period to period
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _compare(synthesizer, sounds, seed):
     for name, audio in (("Generated", fake), ("Real", real)):
         audio = audio if audio.ndim == 2 else audio.mean(axis=2)
         found = estimate_pitch(audio, sounds.sample_rate_hz)
-        clear = found.harmonicity > CLEAR
+        clear = found.harmonicity > CLEAR_HARMONICITY
         pitches = np.unique(np.round(12 * np.log2(found.frequency_hz[clear] / 440)))
         tqdm.write(
             f"{name}: {clear.sum()} of {count} sounds have a clear pitch, different pitches: {len(pitches)},"

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from kgan.data.load import load_folder
+from kgan.audio.files import write_wav
+from kgan.data.load import load_folder, load_splits
+from kgan.data.recordings import Clipping
 from kgan.errors import InputError
 
 
@@ -79,3 +81,22 @@ def test_nothing_to_train_on(tmp_path):
     (tmp_path / "a.wav").write_text("no sound")
     with pytest.raises(InputError, match="None of the 1 recordings can be used; the first, a.wav, cannot be decoded"):
         load_folder(tmp_path)
+
+
+def test_a_set_without_splits_is_split_by_recording(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        write_wav(tmp_path / f"{i:02d}.wav", rng.uniform(-0.5, 0.5, 3 * 256), 16000)
+    parts = load_splits(str(tmp_path), clipping=Clipping(length_samples=256))
+    recordings = [{str(clip_id).partition("#")[0] for clip_id in part.ids} for part in parts]
+    assert [len(part) for part in parts] == [3 * len(each) for each in recordings]  # all clips of one together
+    assert len(set.union(*recordings)) == sum(map(len, recordings)) == 60
+    assert len(recordings[0]) > 40
+    again = load_splits(str(tmp_path), clipping=Clipping(length_samples=256))
+    assert [list(part.ids) for part in again] == [list(part.ids) for part in parts]
+
+
+def test_too_few_recordings_to_split(tmp_path):
+    write_wav(tmp_path / "one.wav", np.ones(256), 16000)
+    with pytest.raises(InputError, match="hold some out for a test. Received: 1 clips"):
+        load_splits(str(tmp_path), clipping=Clipping(length_samples=256))

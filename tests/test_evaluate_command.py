@@ -1,0 +1,128 @@
+"""`kgan evaluate` and `kgan reproduce`, from arguments to files."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from kgan.audio.files import write_wav
+from kgan.cli import main
+from tests.evaluation.conftest import LENGTH, RATE_HZ, instruments
+
+
+@pytest.fixture(scope="module")
+def real_folder(tmp_path_factory):
+    """A folder of three classes, 240 sounds in all."""
+    folder = tmp_path_factory.mktemp("instruments")
+    sounds = instruments(240, 7)
+    for i, clip in enumerate(sounds.waveforms()):
+        place = folder / sounds.label_names["family"][sounds.labels["family"][i]]
+        place.mkdir(exist_ok=True)
+        write_wav(place / f"{i:03d}.wav", clip, RATE_HZ)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_options(real_folder):
+    return [
+        "--data", str(real_folder), "--data.length_samples", str(LENGTH), "--network.dim", "4", "--network.latent_dim", "8",
+        "--training.batch_size", "4", "--precision", "float32", "--training.log_steps", "1", "--training.preview_steps", "2",
+        "--training.preview_count", "2",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scored_run(tmp_path_factory, tiny_options):
+    """A run of four iterations that scored itself twice."""
+    run = tmp_path_factory.mktemp("runs") / "scored"
+    scores = ["--scores.every_steps", "2", "--scores.sounds", "50"]
+    assert main(["train", "--model", "dcgan", "--run", str(run), "--steps", "4", *tiny_options, *scores]) == 0
+    return run
+
+
+def data_options(real_folder):
+    return ["--data", str(real_folder), "--data.length_samples", str(LENGTH), "--count", "50"]
+
+
+def test_a_run_scores_itself_while_it_trains(scored_run):
+    rows = (scored_run / "scores.csv").read_text().splitlines()
+    assert rows[0].startswith("step,inception_score,")
+    assert [row.partition(",")[0] for row in rows[1:]] == ["2", "4"]
+    assert (scored_run / "scores.png").is_file()
+    assert len(list((scored_run / "checkpoints").glob("best_step_*"))) == 1
+
+
+def test_runs_saved_models_and_folders_score_alike(scored_run, real_folder, tmp_path, capsys):
+    wavs = tmp_path / "wavs"
+    assert main(["generate", str(scored_run), "--count", "50", "--out", str(wavs)]) == 0
+    out = tmp_path / "tables/table.md"
+    sources = [f"run={scored_run}", f"model={scored_run / 'saved_model'}", f"WAVs={wavs}"]
+    assert main(["evaluate", *sources, "--out", str(out), *data_options(real_folder)]) == 0
+    table = json.loads(out.with_suffix(".json").read_text())
+    assert [row.pop("experiment") for row in table["rows"]] == ["Real (train)", "Real (test)", "run", "model", "WAVs"]
+    run, model, folder = table["rows"][2:]
+    for name in ("d_self", "mel_d_train", "frechet_distance", "inception_score"):
+        assert model[name] == pytest.approx(run[name], rel=1e-3)
+    assert folder["frechet_distance"] == pytest.approx(run["frechet_distance"], rel=1e-3)  # the same, in another order
+    printed = capsys.readouterr().out
+    assert out.read_text() in printed
+    assert "Classifier: mel" in printed
+    assert main(["evaluate", str(wavs), "--out", str(out), *data_options(real_folder)]) == 2
+    assert "overwrite none" in capsys.readouterr().err
+
+
+def test_the_best_checkpoint_is_generated_from_exported_and_scored(scored_run, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(scored_run, run)
+    (best,) = (run / "checkpoints").glob("best_step_*")
+    best.rename(best.with_name("best_step_00000002"))
+    for other in (run / "checkpoints").glob("step_*"):
+        shutil.copy(other / "state.json", best.with_name("best_step_00000002") / "state.json")
+    assert main(["generate", str(run), "--best", "--count", "2", "--out", str(tmp_path / "sounds")]) == 0
+    assert len(soundfile.read(tmp_path / "sounds/0000.wav")[0]) == LENGTH
+    assert main(["export", str(run), str(tmp_path / "model"), "--best"]) == 0
+    shutil.rmtree(run / "checkpoints/best_step_00000002")
+    assert main(["export", str(run), str(tmp_path / "model"), "--best"]) == 2
+    assert "has no best checkpoint: only runs with --scores.every_steps have one" in capsys.readouterr().err
+
+
+def test_bad_sources_are_told_before_the_work(finished_run, real_folder, tmp_path, capsys):
+    options = data_options(real_folder)
+    assert main(["evaluate", str(tmp_path / "none"), *options]) == 2
+    assert "must be a run, a SavedModel, a folder of sounds or a table's .json. Received" in capsys.readouterr().err
+    assert main(["evaluate", str(finished_run), *options]) == 2  # clips of 1,024 samples
+    assert "Set --data.length_samples 1024 --data.sample_rate_hz 16000" in capsys.readouterr().err
+    assert main(["evaluate", str(real_folder), str(real_folder), *options]) == 2
+    assert "a name of its own" in capsys.readouterr().err
+    (tmp_path / "bad.json").write_text("{}")
+    assert main(["evaluate", str(tmp_path / "bad.json"), *options]) == 2
+    assert "a JSON file that `evaluate` wrote" in capsys.readouterr().err
+
+
+def test_sounds_without_labels_are_scored_without_a_classifier(real_folder, tmp_path, capsys):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in real_folder.rglob("*.wav"):
+        shutil.copy(file, flat)
+    assert main(["evaluate", f"copy={flat}", "--out", str(tmp_path / "t.md"), *data_options(flat)]) == 0
+    table = json.loads((tmp_path / "t.json").read_text())
+    assert table["classifier"] is None
+    assert table["settings"]["metrics"] == ["diversity", "ndb", "pitch"]
+    assert "no frechet and no inception" in capsys.readouterr().out
+
+
+def test_reproduce_trains_the_four_and_writes_the_table(tiny_options, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "table"), "--count", "50", "--metrics", "diversity,pitch"]
+    # Spectrograms of their own size for so short clips; the others have none.
+    assert main(["reproduce", *out, "--steps", "2", *tiny_options]) == 0
+    table = json.loads((tmp_path / "table/table.json").read_text())
+    names = [row["experiment"] for row in table["rows"]]
+    assert names == ["Real (train)", "Real (test)", "DCGAN", "WGAN", "WGAN-GP", "WGAN-GP over spectrograms"]
+    runs = {path.name for path in (tmp_path / "table").iterdir() if path.is_dir()}
+    assert runs == {"dcgan_wave", "wgan_wave", "wgan_gp_wave", "wgan_gp_spec"}
+    assert all(np.isfinite(row["d_self"]) for row in table["rows"])
+    (tmp_path / "table/table.md").unlink()
+    assert main(["reproduce", *out, "--steps", "2", *tiny_options]) == 2  # the other three files are kept
+    assert "overwrite none" in capsys.readouterr().err
