@@ -41,7 +41,7 @@ setup(
         ' or (sys_platform == "darwin" and platform_machine == "arm64")',
     ],
     extras_require={
-        "beam": ["apache-beam>=2.60"],
+        "beam": ["apache-beam>=2.60", "universal-pathlib>=0.2.2"],
         "benchmark": ["torch>=2.4"],
         "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
         "test": [
@@ -51,6 +51,7 @@ setup(
             "nbformat>=5",
             "ipykernel>=6",
             "apache-beam>=2.60",
+            "universal-pathlib>=0.2.2",
         ],
     },
     entry_points={"console_scripts": ["kgan = kgan.cli:main"]},

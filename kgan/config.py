@@ -207,7 +207,7 @@ def told_values(overrides, files=()):
     told |= {name: _parsed(name, value) for name, value in overrides.items()}
     _check_names(told)
     for name in ("data.source", "data.labels_csv"):
-        if isinstance(told.get(name), str) and told[name] not in DATA_SETS:
+        if isinstance(told.get(name), str) and told[name] not in DATA_SETS and "://" not in told[name]:
             told[name] = str(Path(told[name]).expanduser().resolve())
     return told
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from kgan.errors import InputError
+
 _SCRATCH = ".unfinished-"
 
 
@@ -32,8 +34,14 @@ def whole_folder(folder):
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Yield a scratch path beside `path`, which replaces `path` when the block ends without an error."""
-    path = Path(path)
+    """Yield a scratch path, which replaces `path` when the block ends without an error; `path` may be remote, see `as_path`."""
+    path = as_path(path)
+    if not isinstance(path, Path):
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder) / path.name
+            yield scratch
+            path.write_bytes(scratch.read_bytes())  # a store shows a file when it is whole
+        return
     scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex}-{path.name}")  # of this writer alone
     try:
         yield scratch
@@ -49,6 +57,27 @@ def remove_unfinished(folder):
             shutil.rmtree(scratch, ignore_errors=True)
         else:
             scratch.unlink(missing_ok=True)
+
+
+def as_path(path):
+    """Return a `Path` of what may be a text or, of `gs://bucket/folder` and the like, an object with a `Path`'s methods.
+
+    Raises:
+        InputError: the packages for such a store are not installed.
+    """
+    if "://" not in str(path):
+        return Path(path).expanduser()
+    try:
+        from upath import UPath
+
+        remote = UPath(path)
+        remote.fs  # noqa: B018  imports the store's own package
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"Paths such as gs://bucket/folder need the packages universal-pathlib and that of the store, gcsfs or s3fs."
+            f" Received: {path} ({error})."
+        ) from None
+    return remote
 
 
 def cache_folder():

@@ -1,5 +1,6 @@
 """Sound files: find, decode, write."""
 
+import errno
 import io
 import os
 import warnings
@@ -10,7 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from kgan.files import whole_file, whole_folder
+from kgan.files import as_path, whole_file, whole_folder
 
 # What libsndfile decodes, and after it what audioread adds where ffmpeg or the system can.
 EXTENSIONS = {
@@ -19,12 +20,13 @@ EXTENSIONS = {
     ".aac", ".ac3", ".m4a", ".mp2", ".mp4", ".webm", ".wma",
 }  # fmt: skip
 BLOCK_FRAMES = 2**20
+SYSTEM_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the machine, not of a file
 RATES_HZ = (1000, 768000)  # beyond them a file's header is damaged, and resampling would fill the memory
 
 
 def find_audio(folder):
     """Return the sound files in a folder and below, sorted, hidden ones left out."""
-    folder = Path(folder)
+    folder = as_path(folder)
     return sorted(
         path
         for path in folder.rglob("*")
@@ -44,6 +46,7 @@ def read_audio(file, sample_rate_hz, channels=1):
 
     Raises:
         ValueError: the file cannot be decoded, is empty, or holds NaN or infinity. The message is for a list of such files.
+        OSError: the machine fails: too many files are open, or a disk is broken.
     """
     try:
         with soundfile.SoundFile(os.fsencode(file) if isinstance(file, str | Path) else file) as sound:
@@ -57,8 +60,10 @@ def read_audio(file, sample_rate_hz, channels=1):
             audio = np.concatenate(parts)
     except MemoryError:
         raise
-    except Exception as error:  # decoders raise whatever their back end does, and one bad file must not end the run
-        audio = _decoded_by_audioread(file, sample_rate_hz, channels, error)
+    except soundfile.LibsndfileError as error:
+        audio = _decoded_by_audioread(file, sample_rate_hz, channels, error.error_string)
+    except Exception as error:  # whatever else is wrong with it, one bad file must not end the run
+        raise ValueError(f"cannot be decoded: {error}") from error
     return _checked(audio)
 
 
@@ -88,16 +93,21 @@ def _checked(audio):
     return audio
 
 
-def _decoded_by_audioread(path, sample_rate_hz, channels, first_error):
-    """Decode what libsndfile could not by what else the system has."""
+def _decoded_by_audioread(file, sample_rate_hz, channels, reason):
+    """Decode what libsndfile could not, for the `reason` that it gave, by what else the system has."""
+    if not isinstance(file, str | Path):
+        raise ValueError(f"cannot be decoded: {reason}")
     try:
-        if not isinstance(path, str | Path) or "samples per second" in str(first_error):
-            raise first_error
+        open(file, "rb").close()
+    except OSError as error:
+        if error.errno in SYSTEM_ERRORS:
+            raise
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # librosa tells of every file that it hands on
-            audio, _ = librosa.load(path, sr=sample_rate_hz, mono=False)
+            audio, _ = librosa.load(file, sr=sample_rate_hz, mono=False)
     except Exception as error:
-        raise ValueError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
+        raise ValueError(f"cannot be decoded: {str(error).strip() or reason}") from error
     return _with_channels(np.atleast_2d(audio).T, channels)
 
 

@@ -5,11 +5,11 @@ import hashlib
 import json
 import os
 import re
-from pathlib import Path
 
 from kgan.audio.files import EXTENSIONS, find_audio
 from kgan.data.recordings import Recording
 from kgan.errors import InputError
+from kgan.files import as_path
 
 RESERVED = ("audio", "id", "x")  # what examples and shards call their other parts
 
@@ -20,7 +20,7 @@ class FolderSource:
     Labels are the columns of a CSV file, or else `class`, the first sub-folder's name, where there are sub-folders.
 
     Args:
-        path: the folder.
+        path: the folder, or that of a store such as `gs://bucket/folder`.
         labels_csv: a CSV file with the column `file`, a path within the folder, and one column for each kind of label. A
             column of integers is taken as it is, any other is numbered in alphabetical order. Files that it does not list
             have no place in the set.
@@ -33,7 +33,7 @@ class FolderSource:
     """
 
     def __init__(self, path, labels_csv=None):
-        self.path = Path(path).expanduser()
+        self.path = as_path(path)
         if not self.path.is_dir():
             raise InputError(f"The data must be the name of a set or an existing folder of sounds. Received: {self.path}.")
         files = find_audio(self.path)
@@ -41,7 +41,7 @@ class FolderSource:
             raise InputError(f"There are no sound files in {self.path}. Looked for: {' '.join(sorted(EXTENSIONS))}.")
         self._files = {_printable(file.relative_to(self.path).as_posix()): file for file in files}
         names = list(self._files)
-        rows = _read_labels(Path(labels_csv).expanduser(), names) if labels_csv else _classes(names)
+        rows = _read_labels(as_path(labels_csv), names) if labels_csv else _classes(names)
         self.label_names, self._labels = _numbered(rows)
 
     @property

@@ -10,10 +10,10 @@ from kgan.config import DATA_SETS
 from kgan.data.notes import SPLITS, load_notes
 from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
-from kgan.data.shards import ShardedSounds, is_prepared
+from kgan.data.shards import MANIFEST, ShardedSounds, is_prepared
 from kgan.data.sources import find_source
 from kgan.errors import InputError
-from kgan.files import cache_folder
+from kgan.files import as_path, cache_folder
 
 
 def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(), filters=Filter()):
@@ -35,6 +35,8 @@ def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(
     if name == "notes":
         notes = load_notes(split, clipping.sample_rate_hz, clipping.length_samples, clipping.channels)
         return filtered(notes, filters)
+    if "://" in name and (as_path(name) / MANIFEST).is_file():
+        raise InputError(f"Shards are read from a disk. Received: {name}. Copy that folder here first.")
     if (Path(name) / PLAN).is_file() and not is_prepared(name):
         raise InputError(f"{name} is not prepared to its end. Give `kgan prepare` the same arguments again.")
     if is_prepared(name):

@@ -14,6 +14,7 @@ import numpy as np
 from kgan.data.notes import FAMILIES, SOURCES
 from kgan.data.recordings import Recording
 from kgan.errors import InputError
+from kgan.files import as_path
 
 SAMPLE_RATE_HZ = 16000
 LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}
@@ -54,7 +55,7 @@ class NSynthFolderSource:
     label_names = LABEL_NAMES
 
     def __init__(self, path):
-        self.path = Path(path).expanduser()
+        self.path = as_path(path)
         file = self.path / "examples.json"
         try:
             self._names = sorted(json.loads(file.read_text(encoding="utf-8")))

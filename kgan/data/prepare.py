@@ -1,5 +1,6 @@
 """From any source to shards: over processes here, over workers on Apache Beam, resumable, the same bytes each time."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from kgan.data.recordings import Filter
 from kgan.data.shards import FORMAT, MANIFEST, write_shard
 from kgan.errors import InputError
-from kgan.files import remove_unfinished, whole_file
+from kgan.files import as_path, remove_unfinished, whole_file
 
 RECORDINGS_PER_SHARD = 256
 PLAN = "plan.json"
@@ -27,13 +28,13 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
 
     Args:
         source: an object with `recordings()`, `label_names`, `description` and `__len__`, such as `FolderSource`.
-        folder: where to; a new folder, or one that an interrupted call with the same arguments left.
+        folder: where to; a new folder, or one that an interrupted call with the same arguments left. It may be remote.
         clipping: a `Clipping`.
         filters: a `Filter`.
         processes: how many; -1 is one for each core.
         runner: name of an Apache Beam runner, such as `DirectRunner`; None uses processes of this machine.
         runner_options: further arguments of Beam's pipeline. Its workers must see the source's files and `folder`, by the same
-            paths: on a shared file system.
+            paths: on a shared file system, or in a store such as `gs://bucket/folder`.
 
     Returns:
         The manifest, a dictionary.
@@ -41,10 +42,12 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
     Raises:
         InputError: the folder holds something else, or no recording can be used.
     """
-    folder = Path(folder).expanduser()
+    folder = as_path(folder)
+    local = isinstance(folder, Path)
     folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".lock"):
-        remove_unfinished(folder)
+    with filelock.FileLock(folder / ".lock") if local else contextlib.nullcontext():
+        if local:
+            remove_unfinished(folder)
         _agree_on_plan(folder, source, clipping, filters)
         if not (folder / MANIFEST).exists():
             jobs = _jobs(source, folder, clipping, filters)
@@ -79,7 +82,7 @@ def _agree_on_plan(folder, source, clipping, filters):
         changed = [name for name in plan if plan[name] != before.get(name)]
         if changed:
             raise InputError(f"{folder} was prepared from another {' and '.join(changed)}. Give another folder, or delete it.")
-    elif any(path.name != ".lock" for path in folder.iterdir()):
+    elif folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
         raise InputError(f"Shards need a new folder. Received: {folder}, which holds other files.")
     else:
         with whole_file(file) as scratch:
@@ -120,7 +123,7 @@ def _run_on_beam(jobs, runner, runner_options):
     except ImportError:
         raise InputError("A runner needs Apache Beam: pip install 'kgan[beam]'.") from None
     jobs = list(filter(_missing, jobs))
-    if not all(isinstance(recording.content, Path) for recordings, *_ in jobs[:1] for recording in recordings):
+    if any(isinstance(recording.content, bytes | np.ndarray) for recordings, *_ in jobs[:1] for recording in recordings):
         raise InputError("A runner's workers read files themselves. Received: an archive. Extract it, or leave --runner out.")
     with beam.Pipeline(runner, options=PipelineOptions(list(runner_options))) as pipeline:
         (pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(lambda job: write_shard(*job)["clips"]))
@@ -135,7 +138,8 @@ def _write_manifest(folder, source, clipping):
             raise InputError("No recording passes the filter.")
         name, reason = next(iter(skipped.items()))
         raise InputError(f"None of the {len(skipped)} recordings can be used; the first, {name}, {reason}.")
-    with np.load(folder / Path(filled[0]["file"]).with_suffix(".npz"), allow_pickle=False) as index:
+    index_file = (folder / filled[0]["file"]).with_suffix(".npz")
+    with index_file.open("rb") as file, np.load(file, allow_pickle=False) as index:
         kinds = [name.partition(".")[2] for name in index.files if name.startswith("label.")]
     shape = [clipping.length_samples] if clipping.channels == 1 else [clipping.length_samples, clipping.channels]
     manifest = {

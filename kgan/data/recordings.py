@@ -18,7 +18,7 @@ class Recording:
 
     Attributes:
         name: what it is called in ids and in the list of what was skipped.
-        content: a path, the bytes of a sound file, or float samples `(samples,)` with `sample_rate_hz`.
+        content: a path, which may be remote, the bytes of a sound file, or float samples `(samples,)` with `sample_rate_hz`.
         labels: an integer for each kind of label.
         sample_rate_hz: of samples; a file states its own.
     """
@@ -65,6 +65,8 @@ class Clipping:
         if isinstance(content, np.ndarray):
             audio = conform(content, recording.sample_rate_hz, self.sample_rate_hz, self.channels)
         else:
+            if not isinstance(content, bytes | Path):
+                content = content.read_bytes()
             source = io.BytesIO(content) if isinstance(content, bytes) else content
             audio = read_audio(source, self.sample_rate_hz, self.channels)
         floor = 0.0 if self.silence_db is None else 10 ** (self.silence_db / 20)

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from kgan.data.sounds import FULL_SCALE, Sounds
 from kgan.errors import InputError
-from kgan.files import whole_file
+from kgan.files import as_path, whole_file
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -35,12 +35,12 @@ def write_shard(recordings, clipping, stem):
     Args:
         recordings: a list of `Recording`s.
         clipping: a `Clipping`.
-        stem: path without a suffix.
+        stem: path without a suffix, which may be remote.
 
     Returns:
         What `.json` holds: `file`, `clips`, `recordings`, `bytes`, `sha256`, `skipped` (`{name: reason}`).
     """
-    stem = Path(stem)
+    stem = as_path(stem)
     offsets, ids, labels, skipped = [], [], [], {}
     position = 0
     with whole_file(stem.with_suffix(".tfrecord")) as scratch:

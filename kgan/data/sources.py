@@ -1,10 +1,9 @@
 """Which source a name or a path is."""
 
-from pathlib import Path
-
 from kgan.data.folder import FolderSource
 from kgan.data.nsynth import NSynthFolderSource, NSynthTarSource, NSynthTFDSSource, NSynthTFRecordSource
 from kgan.errors import InputError
+from kgan.files import as_path
 
 
 def find_source(name, split="train", labels_csv=None):
@@ -22,7 +21,7 @@ def find_source(name, split="train", labels_csv=None):
         return NSynthTFDSSource(name, split)
     if name == "notes":
         raise InputError("The built-in notes need no shards: --data notes reads them from their own cache.")
-    path = Path(name).expanduser()
+    path = as_path(name)
     if path.is_file():
         if path.suffix == ".tfrecord":
             return NSynthTFRecordSource(path)

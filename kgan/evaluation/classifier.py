@@ -21,7 +21,7 @@ VERSION = 1  # of the cache: raise it when a trained classifier would be another
 PITCHES = 128  # of MIDI
 EMBEDDING_WIDTH = 128
 BATCH_SIZE = 64
-MOST_EPOCHS, PATIENCE = 12, 3
+EPOCHS = 8
 MOST_CLIPS_PER_EPOCH, MOST_VALID_CLIPS = 20_000, 2_000
 LEAST_STEPS_PER_EPOCH = 24  # of small sets, which come by more than once then
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags behind the few hundred steps that small sets take
@@ -134,8 +134,7 @@ def mel_network(length_samples, sample_rate_hz):
         x = layers.MaxPooling2D(2, padding="same")(x)  # before the rest, which then has a fourth of the work
         x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
     x = layers.MaxPooling2D((x.shape[1], 1))(x)  # a label holds for the whole sound; a pitch needs the place among bins
-    x = layers.Dropout(0.3)(layers.Flatten()(x))
-    return keras.Model(audio, layers.Dense(EMBEDDING_WIDTH, activation="relu")(x))
+    return keras.Model(audio, _embedding(layers.Flatten()(x)))
 
 
 def wave_network(length_samples, sample_rate_hz, dim=64):
@@ -149,8 +148,13 @@ def wave_network(length_samples, sample_rate_hz, dim=64):
     for factor in (1, 2, 4, 8, 16):
         x = StridedConv1D(factor * dim, 25, 4, use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
-    x = layers.Dropout(0.3)(layers.GlobalMaxPooling1D()(x))
-    return keras.Model(audio, layers.Dense(EMBEDDING_WIDTH, activation="relu")(x))
+    return keras.Model(audio, _embedding(layers.GlobalMaxPooling1D()(x)))
+
+
+def _embedding(x):
+    """Return the last hidden layer: every feature with variance 1 over the training sounds, so that distances have a scale."""
+    x = keras.layers.Dense(EMBEDDING_WIDTH, activation="relu")(keras.layers.Dropout(0.3)(x))
+    return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, center=False, scale=False)(x)
 
 
 ARCHITECTURES = {"mel": mel_network, "wave": wave_network}
@@ -169,16 +173,16 @@ def _build(sounds, architecture, classes):
 def _train(train, valid, test, architecture, label, classes, seed):
     keras.utils.set_random_seed(seed)
     model = _build(train, architecture, classes)
+    batch_size = min(BATCH_SIZE, len(train))
+    steps = max(LEAST_STEPS_PER_EPOCH, min(len(train), MOST_CLIPS_PER_EPOCH) // batch_size)
     heads = [name for name in model.output if name != "embedding"]
     trained = keras.Model(model.inputs, {name: model.output[name] for name in heads})
     loss = keras.losses.SparseCategoricalCrossentropy
     trained.compile(
-        keras.optimizers.Adam(1e-3),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, EPOCHS * steps)),
         loss={name: loss(from_logits=True) for name in heads},
         metrics={name: ["accuracy"] for name in heads},
     )
-    batch_size = min(BATCH_SIZE, len(train))
-    steps = max(LEAST_STEPS_PER_EPOCH, min(len(train), MOST_CLIPS_PER_EPOCH) // batch_size)
     dataset = training_dataset(train, Wave(train.waveforms([0]).shape[1]), batch_size, seed=seed)
 
     def example(element):
@@ -186,20 +190,19 @@ def _train(train, valid, test, architecture, label, classes, seed):
 
     chosen = np.random.default_rng(seed).permutation(len(valid))[:MOST_VALID_CLIPS]
     truth = {name: valid.labels[label if name == "label" else name][chosen] for name in heads}
-    with tqdm(total=MOST_EPOCHS * steps, desc=f"Training the {architecture} classifier, once", unit="step") as bar:
+    with tqdm(total=EPOCHS * steps, desc=f"Training the {architecture} classifier, once", unit="step") as bar:
         trained.fit(
             dataset.map(example),
-            epochs=MOST_EPOCHS,
+            epochs=EPOCHS,
             steps_per_epoch=steps,
             validation_data=(mono(valid.waveforms(chosen)), truth),
             validation_batch_size=BATCH_SIZE,
             verbose=0,
             callbacks=[
-                keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True),
+                keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True),  # the best epoch's
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update()),
             ],
         )
-        bar.total = bar.n
     description = {
         "architecture": architecture,
         "label": label,

@@ -1,3 +1,7 @@
+import contextlib
+import os
+import resource
+
 import librosa
 import numpy as np
 import pytest
@@ -75,3 +79,24 @@ def test_write_sounds(tmp_path, rng):
     with pytest.raises(OSError, match="out"):
         write_sounds(tmp_path / "out", audio[:1], 16000, latents, b"new")
     assert (tmp_path / "out" / "contact_sheet.png").read_bytes() == b"png"
+
+
+def test_a_failing_machine_is_not_a_bad_file(tmp_path):
+    """With no file left to open, the sounds that follow would all be taken for damaged ones."""
+    write_wav(tmp_path / "good.wav", np.ones(100), 16000)
+    read_audio(tmp_path / "good.wav", 16000)  # imports what it needs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                opened.enter_context(open(os.devnull))
+        with pytest.raises(OSError, match="Too many open files"):
+            read_audio(tmp_path / "good.wav", 16000)
+
+
+def test_the_reason_is_the_decoder_s_own(tmp_path):
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(ValueError, match=r"^cannot be decoded: Format not recognised\.$"):
+        read_audio(tmp_path / "text.wav", 16000)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
+from upath import UPath
 
 from kgan.cli import main
 from kgan.data.folder import FolderSource
@@ -311,6 +312,41 @@ def test_two_calls_at_once_agree(kits, tmp_path, few_per_shard):
     (tmp_path / "out" / ".unfinished-left").write_text("by a killed process")
     assert prepare(source, tmp_path / "out", CLIPPING) == manifests[0]
     assert not (tmp_path / "out" / ".unfinished-left").exists()
+
+
+def test_a_store_of_objects_holds_the_same_bytes(kits, tmp_path, few_per_shard, capsys):
+    """From a store to a store on Beam, as Dataflow's workers do it; fsspec's memory stands for Google's or Amazon's."""
+    (kits / "kick/broken.wav").write_bytes(b"no sound")
+    store = UPath("memory://bucket")
+    for file in kits.rglob("*.wav"):
+        copy = store / "kits" / file.relative_to(kits).as_posix()
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+    prepare(FolderSource(kits), tmp_path / "here", CLIPPING, processes=1)
+    command = ["prepare", "memory://bucket/kits", "--out", "memory://bucket/shards", "--runner", "DirectRunner"]
+    command += ["--data.length_samples", str(CLIPPING.length_samples)]
+    assert main(command) == 0
+    assert "skipped: kick/broken.wav" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "here").glob("shard-*"))
+    assert sorted(path.name for path in (store / "shards").glob("shard-*")) == names
+    assert len(names) > 3
+    for name in names:
+        assert (store / "shards" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    (store / "shards/manifest.json").unlink()
+    (store / "shards/shard-00000.json").unlink()  # which says that the shard is whole
+    (store / "shards/shard-00001.tfrecord").write_bytes(b"of an earlier call")
+    assert main(command) == 0
+    assert (store / "shards/shard-00000.json").read_bytes() == (tmp_path / "here/shard-00000.json").read_bytes()
+    assert (store / "shards/shard-00001.tfrecord").read_bytes() == b"of an earlier call"  # not made again
+    with pytest.raises(InputError, match="read from a disk. Received: memory://bucket/shards"):
+        load_sounds("memory://bucket/shards", clipping=CLIPPING)
+
+
+def test_a_store_without_its_package_is_said():
+    with pytest.raises(
+        InputError, match="need the packages universal-pathlib and that of the store, gcsfs or s3fs. Received: gs:"
+    ):
+        FolderSource("gs://bucket/sounds")
 
 
 def test_beam_takes_files_alone(tmp_path):
