@@ -23,6 +23,8 @@ setup(
         'tensorflow-io>=0.37; sys_platform != "win32"',  # fades; it has no wheel for Windows
         "numpy>=1.26",
         "librosa>=0.10.2",
+        "scipy>=1.11",
+        "scikit-learn>=1.3",
         "soundfile>=0.12",
         "soxr>=0.3.2",
         "matplotlib>=3.8",

@@ -144,7 +144,12 @@ def _add_evaluate(subparsers):
     command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
     of_data = {name: field for name, field in fields().items() if name == "seed" or name.startswith("data.")}
     del of_data["data.split"]
-    _add_values(command.add_argument_group("the real sounds (in brackets: configs/base.yaml)"), of_data)
+    _add_values(
+        command.add_argument_group(
+            "the real sounds: those that the sources were trained on, unless --data is given (in brackets: configs/base.yaml)"
+        ),
+        of_data,
+    )
 
 
 def _add_reproduce(subparsers):

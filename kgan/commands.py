@@ -21,8 +21,7 @@ EXPERIMENTS = {  # of the published table, in its order
 
 def train(options):
     """Train a GAN, or go on with a run."""
-    overrides = {name: value for name, value in vars(options).items() if name in fields()}
-    told = told_values(overrides, options.config)
+    told = told_values(_overrides(options), options.config)
     import_tensorflow_quietly()
     from kgan.training.run_folder import RunFolder
 
@@ -96,8 +95,7 @@ def export(options):
 
 def prepare(options):
     """Write sounds as shards, which --data takes, too: once, in parallel, resumable."""
-    overrides = {name: value for name, value in vars(options).items() if name in fields()}
-    told = told_values(overrides | {"data.source": options.source}, options.config)
+    told = told_values(_overrides(options) | {"data.source": options.source}, options.config)
     import_tensorflow_quietly()
     from kgan.config import load_config
     from kgan.data.prepare import prepare as prepare_shards
@@ -126,9 +124,10 @@ def evaluate(options):
 
     if options.out:
         check_new(options.out)
-    overrides = {name: value for name, value in vars(options).items() if name in fields()}
-    result = _evaluate(sources, told_values(overrides, options.config), options)
-    return _show_table(result, options.out)
+    told = told_values(_overrides(options), options.config)
+    if "data.source" not in told:
+        told = _data_of(sources.values()) | told
+    return _show_table(_evaluate(sources, told, options), options.out)
 
 
 def reproduce(options):
@@ -136,61 +135,126 @@ def reproduce(options):
     import_tensorflow_quietly()
     import keras
 
+    from kgan.config import check_choice
+    from kgan.evaluation.classifier import ARCHITECTURES
+    from kgan.evaluation.evaluator import METRICS
     from kgan.evaluation.table import check_new
-    from kgan.training.run_folder import RunFolder
+    from kgan.training.build import build_gan, build_representation
+    from kgan.training.run_folder import RunFolder, new_config
 
     folder = Path(options.out).expanduser()
     table = folder / "table.md"
-    check_new(table)
-
-    overrides = {name: value for name, value in vars(options).items() if name in fields()}
-    told = told_values(overrides, options.config)
-    sources = {}
-    for name, (model, representation) in EXPERIMENTS.items():
-        print(f"{name}: {model} over {representation}", flush=True)
-        run = RunFolder(folder / f"{model}_{representation}")
-        outcome = _train(told | {"model": model, "repr": representation}, run)
+    told = told_values(_overrides(options), options.config)
+    check_new(table)  # what would end it after hours ends it now
+    check_choice("classifier", options.classifier, ARCHITECTURES)
+    for name in _metrics(options) or ():
+        check_choice("metric", name, METRICS)
+    experiments = {
+        name: (RunFolder(folder / f"{model}_{representation}"), told | {"model": model, "repr": representation})
+        for name, (model, representation) in EXPERIMENTS.items()
+    }
+    for run, values in experiments.values():
+        config = run.resumed_config(values) if run.exists() else new_config(values)[0]
+        build_gan(config, build_representation(config).example_shape)
+    sources, failures = {}, {}
+    for name, (run, values) in experiments.items():
+        keras.backend.clear_session()
+        print(f"{name}:", flush=True)
+        outcome = _train(values, run)
         if outcome.signal_number:
             print("The same command goes on from here.")
             return EXIT_SIGNAL + outcome.signal_number
+        if outcome.failure:
+            failures[name] = outcome.failure
         sources[name] = run.path
-        keras.backend.clear_session()
-    return _show_table(_evaluate(sources, told, options), table)
+    result = _evaluate(sources, told, options)
+    for row in result["rows"]:
+        if row["experiment"] in failures:
+            row["warnings"].append(f"{failures[row['experiment']]} The last good checkpoint is scored.")
+    return _show_table(result, table)
+
+
+def _overrides(options):
+    return {name: value for name, value in vars(options).items() if name in fields()}
+
+
+def _metrics(options):
+    return options.metrics.split(",") if options.metrics else None
 
 
 def _named_source(text):
+    """Return the name and the path in `NAME=PATH`, or twice the text where it is a path as it stands."""
     name, equals, path = text.partition("=")
-    return (name, Path(path)) if equals else (text, Path(text))
+    if not equals or Path(text).expanduser().exists():
+        name, path = text, text
+    return name, Path(path).expanduser()
+
+
+def _data_of(paths):
+    """Return the values of `data` that runs and SavedModels were trained on, none where there are only folders.
+
+    Raises:
+        InputError: they were trained on different data.
+    """
+    from kgan.serving.saved_model import CONFIG_FILE, saved_model_version
+    from kgan.training.run_folder import RunFolder
+
+    found = {}
+    for path in paths:
+        if RunFolder(path).exists():
+            file = RunFolder(path).config_file
+        elif path.suffix != ".json" and _succeeds(saved_model_version, path):
+            file = saved_model_version(path) / CONFIG_FILE
+        else:
+            continue
+        flat = flatten(read_yaml(file))
+        found[path] = {name: flat[name] for name in flat if name.startswith("data.") and name in fields()}
+    if any(values != next(iter(found.values())) for values in found.values()):
+        raise InputError(f"Sources trained on different data need --data. Received: {', '.join(map(str, found))}.")
+    return next(iter(found.values()), {})
 
 
 def _evaluate(sources, told, options):
     """Return the result of `kgan.evaluation.evaluate` for `{name: path}`."""
     from kgan.config import load_config
     from kgan.data.load import load_splits
-    from kgan.evaluation.evaluate import evaluate, folder_sounds, generated
+    from kgan.evaluation.evaluate import evaluate, folder_sounds
     from kgan.evaluation.table import read_table
     from kgan.serving.saved_model import saved_model_version
     from kgan.training.build import build_clipping, build_filter
-    from kgan.training.run_folder import RunFolder, load_synthesizer
+    from kgan.training.run_folder import RunFolder
 
     config = load_config(told)
     clipping = build_clipping(config)
     experiments, earlier = {}, []
-    for name, path in sources.items():  # all that can be wrong with a source is said before the long work starts
+    for name, path in sources.items():
         if path.suffix == ".json":
             earlier.append(read_table(path))
         elif RunFolder(path).exists() or _succeeds(saved_model_version, path):
-            synthesizer = load_synthesizer(path, options.best)
-            _check_made_for(clipping, synthesizer, path)
-            experiments[name] = partial(generated, synthesizer)
+            experiments[name] = partial(_generated, path, options.best, clipping)
         elif path.is_dir():
-            experiments[name] = partial(folder_sounds, path, clipping)
+            experiments[name] = lambda count, seed, path=path: (folder_sounds(path, clipping, count, seed), {})
         else:
             raise InputError(f"A source must be a run, a SavedModel, a folder of sounds or a table's .json. Received: {path}.")
     parts = load_splits(config.data.source, config.data.labels_csv, clipping, build_filter(config))
-    metrics = options.metrics.split(",") if options.metrics else None
     what = {"data": config.data.source, "earlier": earlier, "architecture": options.classifier, "label": options.label}
-    return evaluate(experiments, *parts, **what, metrics=metrics, count=options.count, seed=config.seed)
+    return evaluate(experiments, *parts, **what, metrics=_metrics(options), count=options.count, seed=config.seed)
+
+
+def _generated(path, best, clipping, count, seed):
+    """Return the `Sounds` of a run or a SavedModel, and its iterations."""
+    from kgan.evaluation.evaluate import generated
+    from kgan.training.run_folder import load_synthesizer
+
+    synthesizer = load_synthesizer(path, best)
+    made = (*synthesizer.generate(synthesizer.latents(1)).shape[1:], 1)[:2]
+    if (*made, synthesizer.sample_rate_hz) != (clipping.length_samples, clipping.channels, clipping.sample_rate_hz):
+        raise InputError(
+            f"Sounds must be like the real ones, {clipping.length_samples} samples at {clipping.sample_rate_hz} Hz in"
+            f" {clipping.channels} channels. Received: {made[0]} at {synthesizer.sample_rate_hz} Hz in {made[1]}. Set"
+            f" --data.length_samples {made[0]} --data.sample_rate_hz {synthesizer.sample_rate_hz} --data.channels {made[1]}."
+        )
+    return generated(synthesizer, count, seed), {"iterations": synthesizer.step}
 
 
 def _succeeds(function, argument):
@@ -199,16 +263,6 @@ def _succeeds(function, argument):
     except InputError:
         return False
     return True
-
-
-def _check_made_for(clipping, synthesizer, path):
-    made = (*synthesizer.generate(synthesizer.latents(1)).shape[1:], 1)[:2]
-    if (*made, synthesizer.sample_rate_hz) != (clipping.length_samples, clipping.channels, clipping.sample_rate_hz):
-        raise InputError(
-            f"Sounds must be like the real ones, {clipping.length_samples} samples at {clipping.sample_rate_hz} Hz in"
-            f" {clipping.channels} channels. Received: {path}, {made[0]} at {synthesizer.sample_rate_hz} Hz in {made[1]}. Set"
-            f" --data.length_samples {made[0]} --data.sample_rate_hz {synthesizer.sample_rate_hz} --data.channels {made[1]}."
-        )
 
 
 def _show_table(result, out):

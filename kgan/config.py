@@ -115,8 +115,8 @@ class Training(Section):
 class Scores(Section):
     every_steps: PositiveInt | None = Field(description="iterations between rows of scores.csv; null: none, they take a while")
     sounds: Annotated[int, Field(ge=50)] = Field(description="sounds to score")
-    monitor: Literal["inception_score", "frechet_distance", "kernel_distance", "pitched", "harmonicity"] = Field(
-        description="the score that decides which checkpoint is kept as the best"
+    monitor: Literal["inception_score", "frechet_distance", "kernel_distance", "pitched", "harmonicity"] | None = Field(
+        description="the score that decides which checkpoint is kept as the best; null: frechet_distance, or else harmonicity"
     )
     patience: PositiveInt | None = Field(description="scores without a better one after which the run ends; null: no such end")
 

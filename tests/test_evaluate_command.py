@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import soundfile
 
 from kgan.audio.files import write_wav
 from kgan.cli import main
+from kgan.commands import _named_source
 from tests.evaluation.conftest import LENGTH, RATE_HZ, instruments
 
 
@@ -48,7 +50,7 @@ def data_options(real_folder):
 
 def test_a_run_scores_itself_while_it_trains(scored_run):
     rows = (scored_run / "scores.csv").read_text().splitlines()
-    assert rows[0].startswith("step,inception_score,")
+    assert rows[0].startswith("step,sounds,classifier,inception_score,")
     assert [row.partition(",")[0] for row in rows[1:]] == ["2", "4"]
     assert (scored_run / "scores.png").is_file()
     assert len(list((scored_run / "checkpoints").glob("best_step_*"))) == 1
@@ -56,16 +58,16 @@ def test_a_run_scores_itself_while_it_trains(scored_run):
 
 def test_runs_saved_models_and_folders_score_alike(scored_run, real_folder, tmp_path, capsys):
     wavs = tmp_path / "wavs"
-    assert main(["generate", str(scored_run), "--count", "50", "--out", str(wavs)]) == 0
+    assert main(["generate", str(scored_run), "--count", "20", "--out", str(wavs)]) == 0
     out = tmp_path / "tables/table.md"
     sources = [f"run={scored_run}", f"model={scored_run / 'saved_model'}", f"WAVs={wavs}"]
-    assert main(["evaluate", *sources, "--out", str(out), *data_options(real_folder)]) == 0
+    assert main(["evaluate", *sources, "--out", str(out), "--count", "20"]) == 0  # the data are those of the run
     table = json.loads(out.with_suffix(".json").read_text())
     assert [row.pop("experiment") for row in table["rows"]] == ["Real (train)", "Real (test)", "run", "model", "WAVs"]
     run, model, folder = table["rows"][2:]
     for name in ("d_self", "mel_d_train", "frechet_distance", "inception_score"):
         assert model[name] == pytest.approx(run[name], rel=1e-3)
-    assert folder["frechet_distance"] == pytest.approx(run["frechet_distance"], rel=1e-3)  # the same, in another order
+    assert folder["frechet_distance"] == pytest.approx(run["frechet_distance"], rel=1e-3)  # of the same, in another order
     printed = capsys.readouterr().out
     assert out.read_text() in printed
     assert "Classifier: mel" in printed
@@ -92,8 +94,8 @@ def test_bad_sources_are_told_before_the_work(finished_run, real_folder, tmp_pat
     options = data_options(real_folder)
     assert main(["evaluate", str(tmp_path / "none"), *options]) == 2
     assert "must be a run, a SavedModel, a folder of sounds or a table's .json. Received" in capsys.readouterr().err
-    assert main(["evaluate", str(finished_run), *options]) == 2  # clips of 1,024 samples
-    assert "Set --data.length_samples 1024 --data.sample_rate_hz 16000" in capsys.readouterr().err
+    assert main(["evaluate", str(finished_run), *options, "--metrics", "diversity"]) == 1  # clips of 1,024 samples
+    assert "Set --data.length_samples 1024 --data.sample_rate_hz 16000" in capsys.readouterr().out
     assert main(["evaluate", str(real_folder), str(real_folder), *options]) == 2
     assert "a name of its own" in capsys.readouterr().err
     (tmp_path / "bad.json").write_text("{}")
@@ -110,12 +112,11 @@ def test_sounds_without_labels_are_scored_without_a_classifier(real_folder, tmp_
     table = json.loads((tmp_path / "t.json").read_text())
     assert table["classifier"] is None
     assert table["settings"]["metrics"] == ["diversity", "ndb", "pitch"]
-    assert "no frechet and no inception" in capsys.readouterr().out
+    assert "Scored without a classifier, by diversity, ndb, pitch alone" in capsys.readouterr().out
 
 
 def test_reproduce_trains_the_four_and_writes_the_table(tiny_options, tmp_path, capsys):
     out = ["--out", str(tmp_path / "table"), "--count", "50", "--metrics", "diversity,pitch"]
-    # Spectrograms of their own size for so short clips; the others have none.
     assert main(["reproduce", *out, "--steps", "2", *tiny_options]) == 0
     table = json.loads((tmp_path / "table/table.json").read_text())
     names = [row["experiment"] for row in table["rows"]]
@@ -123,6 +124,35 @@ def test_reproduce_trains_the_four_and_writes_the_table(tiny_options, tmp_path, 
     runs = {path.name for path in (tmp_path / "table").iterdir() if path.is_dir()}
     assert runs == {"dcgan_wave", "wgan_wave", "wgan_gp_wave", "wgan_gp_spec"}
     assert all(np.isfinite(row["d_self"]) for row in table["rows"])
+    assert [row.get("iterations") for row in table["rows"]] == [None, None, 2, 2, 2, 2]
     (tmp_path / "table/table.md").unlink()
     assert main(["reproduce", *out, "--steps", "2", *tiny_options]) == 2  # the other three files are kept
     assert "overwrite none" in capsys.readouterr().err
+
+
+def test_reproduce_says_what_is_wrong_before_it_trains(tiny_options, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "table"), "--steps", "2", *tiny_options]
+    for wrong, message in (
+        (["--metrics", "diversty"], "Unknown metric `diversty`. Did you mean `diversity`"),
+        (["--classifier", "mell"], "Unknown classifier `mell`"),
+        (["--network.phase_shuffle", "1"], "is for waves; spec needs 0"),
+        (["--gan.clip_value", "0.1"], "dcgan has no option `gan.clip_value`"),
+    ):
+        assert main(["reproduce", *out, *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_a_name_of_a_source_may_look_like_an_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lr=1e-4").mkdir()
+    assert _named_source("lr=1e-4") == ("lr=1e-4", Path("lr=1e-4"))
+    assert _named_source("mine=~/wavs") == ("mine", Path.home() / "wavs")
+    assert _named_source("runs/a") == ("runs/a", Path("runs/a"))
+
+
+def test_what_scores_need_is_said_before_a_run_exists(real_folder, tiny_options, tmp_path, capsys):
+    scores = ["--scores.every_steps", "2", "--scores.monitor", "inception_score", "--data", str(real_folder / "sine")]
+    assert main(["train", "--run", str(tmp_path / "run"), "--steps", "4", *tiny_options, *scores]) == 2
+    assert "inception_score needs labels" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from kgan.callbacks.preview import in_notebook
 from kgan.callbacks.rows import read_rows, write_rows
+from kgan.errors import InputError
 from kgan.evaluation.evaluate import generated
 from kgan.evaluation.table import COLUMNS, curves
 from kgan.files import whole_file
@@ -50,11 +51,23 @@ class Score(keras.callbacks.Callback):
 
     @property
     def best_step(self):
-        return max(self.rows, key=self._merit)["step"] if self.rows else None
+        rows = [row for row in self.rows if self.monitor in row]
+        return max(rows, key=lambda row: COLUMNS[self.monitor].better * row[self.monitor])["step"] if rows else None
+
+    @property
+    def _how(self):
+        classifier = self.evaluator.classifier
+        return {"sounds": self.count, "classifier": classifier.description["fingerprint"] if classifier else "none"}
 
     def on_train_begin(self, logs=None):
         told = read_rows(self.directory / "scores.csv", int(self.model.step))
-        self.rows = [{name: float(value) for name, value in row.items()} | {"step": int(row["step"])} for row in told]
+        same = [row for row in told if (row.get("sounds"), row.get("classifier")) == tuple(map(str, self._how.values()))]
+        if len(same) < len(told):
+            tqdm.write("Scores of another number of sounds or another classifier are not comparable: they start anew.")
+        self.rows = [
+            {"step": int(row["step"]), **self._how, **{name: float(row[name]) for name in COLUMNS if row.get(name)}}
+            for row in same
+        ]
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
@@ -63,6 +76,7 @@ class Score(keras.callbacks.Callback):
             self.score()
 
     def on_train_end(self, logs=None):
+        self.score()
         if self._writer is not None:
             self._writer.close()
 
@@ -72,30 +86,32 @@ class Score(keras.callbacks.Callback):
         if any(row["step"] == step for row in self.rows) or not all(map(_finite, self.model.best_generator.weights)):
             return
         self.synthesizer.refresh(self.model)
-        scores = self.evaluator.scores(generated(self.synthesizer, self.count, seed=0))
-        self.rows.append({"step": step} | {name: value for name, value in scores.items() if name in COLUMNS})
+        try:
+            scores = self.evaluator.scores(generated(self.synthesizer, self.count, seed=0))
+        except InputError as error:
+            tqdm.write(f"Step {step} is not scored. {error}")
+            return
+        scores = {name: value for name, value in scores.items() if name in COLUMNS}
+        self.rows.append({"step": step, **self._how, **scores})
+        if self.best_step == step and self.checkpoint is not None:
+            self.checkpoint.save_best()
         write_rows(self.directory / "scores.csv", self.rows)
         picture = curves(self.rows, self.real, self.best_step)
         with whole_file(self.directory / "scores.png") as scratch:
             scratch.write_bytes(picture)
         if self._writer is not None:
             with self._writer.as_default(step=step):
-                for name, value in self.rows[-1].items():
+                for name, value in scores.items():
                     tf.summary.scalar(f"scores/{name}", value)
             self._writer.flush()
         if in_notebook():
             from IPython.display import Image, display
 
             display(Image(picture))
-        if self.best_step == step and self.checkpoint is not None:
-            self.checkpoint.save_best()
         since = sum(row["step"] > self.best_step for row in self.rows)
         if self.patience is not None and since >= self.patience:
             tqdm.write(f"The best {self.monitor} was that of step {self.best_step}, {since} scores ago: training stops.")
             self.model.stop_training = True
-
-    def _merit(self, row):
-        return COLUMNS[self.monitor].better * row[self.monitor]
 
 
 def _finite(weight):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,9 @@ def load_splits(name="notes", labels_csv=None, clipping=Clipping(), filters=Filt
 
 
 def _part_of(recording_name):
+    """Return the number of a recording's part; NSynth's notes of one instrument and pitch, near copies, are in one."""
+    note = re.fullmatch(r"(.+_\d{3}-\d{3})-\d{3}", recording_name)
+    recording_name = note[1] if note else recording_name
     bucket = int(hashlib.sha256(recording_name.encode()).hexdigest(), 16) % 10
     return max(0, bucket - 7)
 

@@ -169,6 +169,12 @@ class ShardedSounds:
         chosen.labels = {kind: values[indices] for kind, values in self.labels.items()}
         return chosen
 
+    def relabelled(self, labels):
+        """Return the same clips with other labels, without names."""
+        chosen = copy.copy(self)
+        chosen.labels, chosen.label_names = labels, {}
+        return chosen
+
     def gather(self, indices):
         """Return the clips of an int64 tensor of numbers as an int16 tensor, from disk; nothing is kept."""
         clips = tf.numpy_function(self.read, [indices], tf.int16, stateful=False)

@@ -43,6 +43,10 @@ class Sounds:
             labels={kind: values[indices] for kind, values in self.labels.items()},
         )
 
+    def relabelled(self, labels):
+        """Return the same clips with other labels, without names."""
+        return replace(self, labels=labels, label_names={})
+
     @functools.cached_property
     def _tensor(self):
         import tensorflow as tf

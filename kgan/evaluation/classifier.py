@@ -21,9 +21,10 @@ VERSION = 1  # of the cache: raise it when a trained classifier would be another
 PITCHES = 128  # of MIDI
 EMBEDDING_WIDTH = 128
 BATCH_SIZE = 64
-EPOCHS = 8
+EPOCHS, PEAK_LEARNING_RATE = 10, 3e-3
 MOST_CLIPS_PER_EPOCH, MOST_VALID_CLIPS = 20_000, 2_000
 LEAST_STEPS_PER_EPOCH = 24  # of small sets, which come by more than once then
+SEED = 0
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags behind the few hundred steps that small sets take
 PREFERRED_LABELS = ("family", "class")
 
@@ -80,14 +81,15 @@ class Classifier:
         return Predictions(_softmax(joined["label"]), pitch, joined["embedding"])
 
 
-def load_classifier(train, valid, test, architecture="mel", label=None, seed=0, cache=None):
+def load_classifier(train, valid, test, architecture="mel", label=None, cache=None):
     """Return the classifier of a data set, trained first where it is not in the cache, with a progress bar.
+
+    The same data and arguments give the same classifier, on the same machine: nothing else decides it, no seed of a run.
 
     Args:
         train, valid, test: `Sounds`, labelled alike. `valid` chooses the epoch, `test` gives the accuracy.
         architecture: `"mel"`, four blocks over a log mel spectrogram, or `"wave"`, five strided convolutions over samples.
-        label: the kind of label to tell; `family`, else `class`, else the first that has names.
-        seed: of weights and order.
+        label: the kind of label to tell; see `usable_label`.
         cache: folder of the cache; by default `$KGAN_CACHE`, else the user's cache folder.
 
     Raises:
@@ -95,23 +97,78 @@ def load_classifier(train, valid, test, architecture="mel", label=None, seed=0, 
     """
     if architecture not in ARCHITECTURES:
         raise unknown_name("classifier", architecture, ARCHITECTURES)
-    label = label or _usual_label(train)
-    classes = _classes(train, label)
-    data = hashlib.sha256("\n".join(_fingerprint(sounds, label) for sounds in (train, valid, test)).encode()).hexdigest()[:16]
+    parts = train, valid, test
+    label = usable_label(train, label)
+    values = np.unique(np.concatenate([part.labels[label] for part in parts]))
+    names = [train.label_names[label][value] if label in train.label_names else str(value) for value in values]
+    heads = {"label": label} | ({"pitch": "pitch"} if all(map(has_pitches, parts)) else {})
+    key = [str(VERSION), architecture, label, *names, *heads, *(fingerprint(part) for part in parts)]
+    data = hashlib.sha256("\n".join(key).encode()).hexdigest()[:16]
     cache = cache or cache_folder()
-    folder = cache / f"classifier-v{VERSION}-{architecture}-{label}-{data}-{seed}"
+    folder = cache / f"classifier-{data}"
     cache.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.with_suffix(".lock")):  # one process trains, others wait for it
         if not folder.exists():
-            model, description = _train(train, valid, test, architecture, label, classes, seed)
+            keras.utils.set_random_seed(SEED)
+            model = _build(train, architecture, len(names), heads)
+            truths = [_truth(part, heads, values) for part in parts]
+            _fit(model, train, valid, truths[0], truths[1], f"Training the {architecture} classifier, once")
+            description = {
+                "architecture": architecture,
+                "label": label,
+                "classes": names,
+                "sample_rate_hz": train.sample_rate_hz,
+                "length_samples": model.input_shape[1],
+                "train_sounds": len(train),
+                "test_sounds": len(test),
+                "fingerprint": hashlib.sha256(b"".join(each.tobytes() for each in model.get_weights())).hexdigest()[:12],
+            }
+            predictions = Classifier(model, description).predict(test, progress=True)
+            description["accuracy"] = float(np.mean(predictions.label.argmax(axis=1) == truths[2]["label"]))
+            if predictions.pitch is not None:
+                description["pitch_accuracy"] = float(np.mean(predictions.pitch.argmax(axis=1) == truths[2]["pitch"]))
             with whole_folder(folder) as scratch:
                 np.savez(scratch / "weights.npz", *model.get_weights())
-                (scratch / "classifier.json").write_text(json.dumps(description | {"data": data}, indent=1))
-    description = json.loads((folder / "classifier.json").read_text())
-    model = _build(train, architecture, classes)
+                (scratch / "classifier.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+    description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
+    model = _build(train, architecture, len(names), heads)
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
         model.set_weights([weights[name] for name in weights.files])
     return Classifier(model, description)
+
+
+def usable_label(sounds, label=None):
+    """Return the kind of label that a classifier can tell: `label`, or `family`, else `class`, else the first with names.
+
+    Raises:
+        InputError: there is none, or all sounds have the same.
+    """
+    if label is None:
+        named = [kind for kind in (*PREFERRED_LABELS, *sounds.label_names) if kind in sounds.labels]
+        if not named:
+            raise InputError("A classifier needs names as labels: sub-folders, or --data.labels_csv. Received: sounds without.")
+        label = named[0]
+    if label not in sounds.labels:
+        raise unknown_name("label", label, sounds.labels)
+    if len(np.unique(sounds.labels[label])) < 2:
+        raise InputError(f"A classifier needs a label of two or more classes. Received: {label}, the same for all sounds.")
+    return label
+
+
+def has_pitches(sounds):
+    """Return whether sounds have a label `pitch` that is a MIDI pitch."""
+    pitches = sounds.labels.get("pitch")
+    return pitches is not None and "pitch" not in sounds.label_names and pitches.min() >= 0 and pitches.max() < PITCHES
+
+
+def fingerprint(sounds):
+    """Return what tells one set from another: its ids, labels and, of a large one, some of its sounds."""
+    some = np.linspace(0, len(sounds) - 1, min(len(sounds), 256)).astype(int)
+    digest = hashlib.sha256("\n".join(sounds.ids).encode())
+    for kind in sorted(sounds.labels):
+        digest.update(kind.encode() + np.asarray(sounds.labels[kind], np.int64).tobytes())
+    digest.update(sounds.waveforms(some).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def mono(audio):
@@ -145,6 +202,7 @@ def wave_network(length_samples, sample_rate_hz, dim=64):
     layers = keras.layers
     audio = keras.Input((length_samples,))
     x = layers.Reshape((length_samples, 1))(audio)
+    x = layers.ZeroPadding1D((0, -length_samples % 4**5))(x)  # whole strides all the way
     for factor in (1, 2, 4, 8, 16):
         x = StridedConv1D(factor * dim, 25, 4, use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
@@ -160,90 +218,50 @@ def _embedding(x):
 ARCHITECTURES = {"mel": mel_network, "wave": wave_network}
 
 
-def _build(sounds, architecture, classes):
-    """Return a model from audio to `{"label": logits, "pitch": logits, "embedding": ...}`, `pitch` where there are labels."""
+def _build(sounds, architecture, classes, heads):
+    """Return a model from audio to logits by each head, and `embedding`."""
     network = ARCHITECTURES[architecture](sounds.waveforms([0]).shape[1], sounds.sample_rate_hz)
     embedding = network.outputs[0]
-    outputs = {"label": keras.layers.Dense(classes, name="label")(embedding)}
-    if "pitch" in sounds.labels:
-        outputs["pitch"] = keras.layers.Dense(PITCHES, name="pitch")(embedding)
+    units = {"label": classes, "pitch": PITCHES}
+    outputs = {head: keras.layers.Dense(units[head], name=head)(embedding) for head in heads}
     return keras.Model(network.inputs, outputs | {"embedding": embedding})
 
 
-def _train(train, valid, test, architecture, label, classes, seed):
-    keras.utils.set_random_seed(seed)
-    model = _build(train, architecture, classes)
+def _truth(sounds, heads, values):
+    """Return for each head the class of each sound, counted from 0."""
+    truth = {head: np.asarray(sounds.labels[kind], np.int32) for head, kind in heads.items()}
+    return truth | {"label": np.searchsorted(values, truth["label"]).astype(np.int32)}
+
+
+def _fit(model, train, valid, train_truth, valid_truth, title):
+    trained = keras.Model(model.inputs, {head: model.output[head] for head in train_truth})
     batch_size = min(BATCH_SIZE, len(train))
     steps = max(LEAST_STEPS_PER_EPOCH, min(len(train), MOST_CLIPS_PER_EPOCH) // batch_size)
-    heads = [name for name in model.output if name != "embedding"]
-    trained = keras.Model(model.inputs, {name: model.output[name] for name in heads})
     loss = keras.losses.SparseCategoricalCrossentropy
     trained.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, EPOCHS * steps)),
-        loss={name: loss(from_logits=True) for name in heads},
-        metrics={name: ["accuracy"] for name in heads},
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(PEAK_LEARNING_RATE, EPOCHS * steps)),
+        loss={head: loss(from_logits=True) for head in train_truth},
     )
-    dataset = training_dataset(train, Wave(train.waveforms([0]).shape[1]), batch_size, seed=seed)
+    dataset = training_dataset(train.relabelled(train_truth), Wave(train.waveforms([0]).shape[1]), batch_size, seed=SEED)
 
     def example(element):
-        return tf.reduce_mean(element["x"], axis=2), {name: element[label if name == "label" else name] for name in heads}
+        return tf.reduce_mean(element["x"], axis=2), {head: element[head] for head in train_truth}
 
-    chosen = np.random.default_rng(seed).permutation(len(valid))[:MOST_VALID_CLIPS]
-    truth = {name: valid.labels[label if name == "label" else name][chosen] for name in heads}
-    with tqdm(total=EPOCHS * steps, desc=f"Training the {architecture} classifier, once", unit="step") as bar:
+    chosen = np.random.default_rng(SEED).permutation(len(valid))[:MOST_VALID_CLIPS]
+    with tqdm(total=EPOCHS * steps, desc=title, unit="step") as bar:
         trained.fit(
             dataset.map(example),
             epochs=EPOCHS,
             steps_per_epoch=steps,
-            validation_data=(mono(valid.waveforms(chosen)), truth),
+            validation_data=(mono(valid.waveforms(chosen)), {head: values[chosen] for head, values in valid_truth.items()}),
             validation_batch_size=BATCH_SIZE,
+            shuffle=False,  # the dataset is
             verbose=0,
             callbacks=[
                 keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True),  # the best epoch's
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update()),
             ],
         )
-    description = {
-        "architecture": architecture,
-        "label": label,
-        "classes": train.label_names.get(label, list(range(classes))),
-        "sample_rate_hz": train.sample_rate_hz,
-        "length_samples": model.input_shape[1],
-        "train_sounds": len(train),
-        "test_sounds": len(test),
-        "fingerprint": hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()[:12],
-    }
-    predictions = Classifier(model, description).predict(test, progress=True)
-    description["accuracy"] = float(np.mean(predictions.label.argmax(axis=1) == test.labels[label]))
-    if predictions.pitch is not None:
-        description["pitch_accuracy"] = float(np.mean(predictions.pitch.argmax(axis=1) == test.labels["pitch"]))
-    return model, description
-
-
-def _usual_label(sounds):
-    for label in (*PREFERRED_LABELS, *sounds.label_names):
-        if label in sounds.labels:
-            return label
-    raise InputError("A classifier needs labels: sub-folders, or a CSV file with --data.labels_csv. Received: sounds without.")
-
-
-def _classes(sounds, label):
-    if label not in sounds.labels:
-        raise unknown_name("label", label, sounds.labels)
-    values = sounds.labels[label]
-    if values.min() < 0 or values.min() == values.max():
-        raise InputError(f"A classifier needs a label of two or more classes, counted from 0. Received: {label}.")
-    return len(sounds.label_names[label]) if label in sounds.label_names else int(values.max()) + 1
-
-
-def _fingerprint(sounds, label):
-    """Return what tells one set from another: its ids, labels and a few of its sounds."""
-    some = np.linspace(0, len(sounds) - 1, min(len(sounds), 16)).astype(int)
-    digest = hashlib.sha256("\n".join(sounds.ids).encode())
-    for kind in dict.fromkeys((label, "pitch")):
-        digest.update(sounds.labels.get(kind, np.empty(0)).tobytes())
-    digest.update(sounds.waveforms(some).tobytes())
-    return digest.hexdigest()
 
 
 def _softmax(logits):

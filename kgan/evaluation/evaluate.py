@@ -11,12 +11,14 @@ from kgan.audio.files import find_audio
 from kgan.data.load import load_sounds
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError, unknown_name
-from kgan.evaluation.classifier import load_classifier
-from kgan.evaluation.evaluator import COMPARED_SOUNDS, METRICS, NEED_CLASSIFIER, SOUNDS, Evaluator, drawn
+from kgan.evaluation.classifier import fingerprint, has_pitches, load_classifier, usable_label
+from kgan.evaluation.evaluator import COMPARED_SOUNDS, METRICS, NEED_CLASSIFIER, REFERENCE_SOUNDS, SOUNDS, Evaluator, drawn
 from kgan.evaluation.inception_score import SPLITS
-from kgan.evaluation.table import REAL_TEST
+from kgan.evaluation.table import COLUMNS, REAL_TEST
+from kgan.synthesizer import BATCH_SIZE
 
 REAL_TRAIN = "Real (train)"
+SHOWN_BATCHES = 20  # fewer are made before one has read the bar
 
 
 def evaluate(
@@ -24,17 +26,18 @@ def evaluate(
 ):
     """Score real sounds and experiments by the same classifier, numbers and seed.
 
-    An experiment that cannot be scored costs no other: it is named in the result.
+    An experiment that cannot be scored costs no other: it is named in the result. So does an interrupt, once a row is there.
 
     Args:
-        experiments: `{name: function}`; each function takes a count and a seed and returns `Sounds`.
+        experiments: `{name: function}`; each function takes a count and a seed and returns `Sounds` and a dictionary of what
+            else its row tells, such as `iterations`.
         train, valid, test: real `Sounds`.
         data: what they are called.
         earlier: results of earlier calls, whose experiments are taken over.
         architecture, label: of the classifier, see `load_classifier`.
         metrics: names out of `METRICS`; None for all that the data has labels for.
         count: sounds of each.
-        seed: of all that is drawn.
+        seed: of latents, and of which sounds are taken of more than enough.
 
     Returns:
         A dictionary that JSON can hold: `settings`, `classifier`, `rows` (scores with `experiment`, `count` and `warnings`) and
@@ -43,44 +46,67 @@ def evaluate(
     Raises:
         InputError: the real sounds cannot be used, there are too few, or an earlier result was had otherwise.
     """
-    if metrics is None:
-        metrics = [name for name in METRICS if train.labels or name not in NEED_CLASSIFIER]
-        if len(metrics) < len(METRICS):
-            tqdm.write(f"Without labels there is no classifier, hence no {' and no '.join(sorted(NEED_CLASSIFIER))}.")
-    for name in metrics:
-        if name not in METRICS:
-            raise unknown_name("metric", name, METRICS)
+    metrics, label = usable_metrics(metrics, label, train)
     least = SPLITS if "inception" in metrics else 2
     if min(count, len(test), len(train)) < least:
         raise InputError(
             f"These scores need at least {least} sounds of each. Received: {count} asked for, {len(train)} to train and"
             f" {len(test)} to test on."
         )
-    classifier = None
-    if NEED_CLASSIFIER & set(metrics) or ("pitch" in metrics and "pitch" in train.labels):
-        classifier = load_classifier(train, valid, test, architecture, label, seed)
+    classifier = None if label is None else load_classifier(train, valid, test, architecture, label)
     compared = min(COMPARED_SOUNDS, count, len(test))
-    settings = {"data": data, "count": count, "compared": compared, "metrics": list(metrics), "splits": SPLITS, "seed": seed}
+    settings = {
+        "data": data, "train": fingerprint(train), "test": fingerprint(test), "count": count, "compared": compared,
+        "references": min(REFERENCE_SOUNDS, len(train)), "metrics": metrics, "splits": SPLITS, "seed": seed,
+    }  # fmt: skip
     result = {"settings": settings, "classifier": classifier and classifier.description, "rows": [], "failed": {}}
-    for each in earlier:
-        _check_comparable(each, result)
-    evaluator = Evaluator(train, classifier, metrics, SPLITS, compared, seed=seed)
     real = {REAL_TRAIN: train, REAL_TEST: test}
-    rows = {name: lambda count, seed, sounds=sounds: drawn(sounds, count, seed) for name, sounds in real.items()}
+    _check_earlier(earlier, result, (*real, *experiments))
+    evaluator = Evaluator(train, classifier, metrics, SPLITS, compared)
+    rows = {name: lambda count, seed, sounds=sounds: (drawn(sounds, count, seed), {}) for name, sounds in real.items()}
     for name, sounds_of in (rows | experiments).items():
         tqdm.write(f"Scoring {name}.")
         try:
-            scores = evaluator.scores(sounds_of(count, seed), progress=True)
-        except InputError as error:
+            sounds, details = sounds_of(count, seed)
+            result["rows"].append({"experiment": name} | details | evaluator.scores(sounds, progress=True))
+        except (Exception, KeyboardInterrupt) as error:
             if name in real:
                 raise
-            result["failed"][name] = str(error)
-        else:
-            result["rows"].append({"experiment": name} | scores)
+            result["failed"][name] = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, KeyboardInterrupt):
+                break
     for each in earlier:
-        known = {row["experiment"] for row in result["rows"]}
-        result["rows"] += [row for row in each["rows"] if row["experiment"] not in known]
+        result["rows"] += [row for row in each["rows"] if row["experiment"] not in real]
+        result["failed"] |= each["failed"]
+    _note_relatives(result["rows"])
     return result
+
+
+def usable_metrics(metrics, label, train):
+    """Return the names of metrics, those that need a classifier left out where there can be none, and its label or None."""
+    for name in metrics or ():
+        if name not in METRICS:
+            raise unknown_name("metric", name, METRICS)
+    names = list(METRICS if metrics is None else metrics)
+    if not set(names) & {*NEED_CLASSIFIER, "pitch"}:
+        return names, None
+    try:
+        return names, usable_label(train, label)
+    except InputError as error:
+        if label is not None or (metrics is not None and NEED_CLASSIFIER & set(metrics)):
+            raise
+        names = [name for name in names if name not in NEED_CLASSIFIER]
+        tqdm.write(f"Scored without a classifier, by {', '.join(names)} alone. {error}")
+        return names, None
+
+
+def _note_relatives(rows):
+    """Note scores that are told relative to the real test sounds', too."""
+    test = next(row for row in rows if row["experiment"] == REAL_TEST)
+    for row in rows:
+        for name, column in COLUMNS.items():
+            if column.relative and test.get(name):
+                row[f"{name}_relative"] = row[name] / test[name]
 
 
 def generated(synthesizer, count, seed):
@@ -89,10 +115,15 @@ def generated(synthesizer, count, seed):
     Raises:
         InputError: they are not finite.
     """
-    audio = synthesizer.generate(synthesizer.latents(count, seed), progress=True)
-    if not np.isfinite(audio).all():
-        raise InputError("Sounds must be finite. Received: NaN or infinity from the generator.")
-    return Sounds(to_int16(audio), synthesizer.sample_rate_hz, [str(i) for i in range(count)])
+    latents = synthesizer.latents(count, seed)
+    clips = []
+    starts = range(0, count, BATCH_SIZE)
+    for start in tqdm(starts, "Generating", unit="batch", leave=False, disable=len(starts) < SHOWN_BATCHES):
+        audio = synthesizer.generate(latents[start : start + BATCH_SIZE])
+        if not np.isfinite(audio).all():
+            raise InputError("Sounds must be finite. Received: NaN or infinity from the generator.")
+        clips.append(to_int16(audio))
+    return Sounds(np.concatenate(clips), synthesizer.sample_rate_hz, [str(i) for i in range(count)])
 
 
 def folder_sounds(path, clipping, count, seed):
@@ -104,10 +135,12 @@ def folder_sounds(path, clipping, count, seed):
     Raises:
         InputError: there is no usable sound.
     """
-    path = Path(path).expanduser()
+    path = Path(path).expanduser().resolve()  # a folder called notes is no built-in set
     labels_csv = path / "labels.csv"
     clipping = replace(clipping, slicing="first", pad_end=True, silence_db=None, normalize=False)
     sounds = load_sounds(str(path), labels_csv=str(labels_csv) if labels_csv.is_file() else None, clipping=clipping)
+    if "pitch" in sounds.labels and not has_pitches(sounds):
+        raise InputError(f"The column `pitch` must hold MIDI pitches, from 0 to 127. Received: {labels_csv}, with others.")
     for name, reason in sounds.skipped.items():
         tqdm.write(f"  skipped: {name} {reason}")
     other_rate, other_length = _count_others(path, clipping)
@@ -132,11 +165,19 @@ def _count_others(path, clipping):
     return other_rate, other_length
 
 
-def _check_comparable(earlier, result):
-    """Raise an InputError where an earlier result was had by another classifier or other settings."""
-    prints = [each["classifier"] and each["classifier"]["fingerprint"] for each in (earlier, result)]
-    if prints[0] != prints[1]:
-        raise InputError(f"Scores of different classifiers are not comparable. Received: {prints[0]}, here it is {prints[1]}.")
-    changed = [name for name, value in result["settings"].items() if earlier["settings"].get(name) != value]
-    if changed:
-        raise InputError(f"Scores are comparable by the same settings alone. Received: another {' and '.join(changed)}.")
+def _check_earlier(earlier, result, names):
+    """Raise an InputError where an earlier result was had by another classifier or other settings, or has a name twice."""
+    known = set(names)
+    for each in earlier:
+        prints = [table["classifier"] and table["classifier"]["fingerprint"] for table in (each, result)]
+        if prints[0] != prints[1]:
+            raise InputError(
+                f"Scores of different classifiers are not comparable. Received: {prints[0]}, here it is {prints[1]}."
+            )
+        changed = [name for name, value in result["settings"].items() if each["settings"].get(name) != value]
+        if changed:
+            raise InputError(f"Scores are comparable by the same settings alone. Received: another {' and '.join(changed)}.")
+        new = [row["experiment"] for row in each["rows"] if row["experiment"] not in (REAL_TRAIN, REAL_TEST)]
+        if known & set(new):
+            raise InputError(f"Each experiment needs a name of its own. Received twice: {', '.join(sorted(known & set(new)))}.")
+        known |= set(new)

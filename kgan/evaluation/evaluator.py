@@ -6,7 +6,7 @@ import numpy as np
 
 from kgan.audio.pitch import FRAME_S
 from kgan.errors import InputError
-from kgan.evaluation.classifier import mono
+from kgan.evaluation.classifier import has_pitches, mono
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance
 from kgan.evaluation.inception_score import SPLITS, inception_score
@@ -15,7 +15,7 @@ from kgan.evaluation.ndb import Bins
 from kgan.evaluation.pitch_scores import pitch_accuracy, pitch_entropy, pitchedness
 
 SOUNDS = 5_000  # of each set that is scored
-COMPARED_SOUNDS = 1_000  # of which distances, bins and pitchedness take so many
+COMPARED_SOUNDS = 1_000  # of which all scores but the inception score take so many
 REFERENCE_SOUNDS = 10_000
 BATCH_SIZE = 64
 MEL_FFT_SAMPLES = 2048
@@ -32,8 +32,8 @@ class Evaluator:
         classifier: a `Classifier` of the same data; None where no metric needs one.
         metrics: names out of `METRICS`.
         splits: of the inception score.
-        compared: how many sounds of a set distances, bins and pitchedness take. These depend on the number: it must be the same
-            for all that are compared, real test sounds included.
+        compared: how many sounds of a set all scores but the inception score take. These depend on the number: it must be
+            the same for all that are compared, real test sounds included.
         references: real sounds that embeddings and log mel spectrograms are compared with, at most.
         seed: of all that is drawn: which sounds, and the bins.
 
@@ -72,6 +72,11 @@ class Evaluator:
         Raises:
             InputError: there are too few for a metric, or they have another rate or length.
         """
+        here, real = ((each.sample_rate_hz, each.waveforms([0]).shape[1:]) for each in (sounds, self._real.sounds))
+        if here != real:
+            raise InputError(
+                f"Sounds must be like the real ones, {real[1]} at {real[0]} Hz. Received: {here[1]} at {here[0]} Hz."
+            )
         observed = _Observed(sounds, self, self.compared, progress)
         found = {"count": len(sounds)}
         for name in self.metrics:
@@ -79,6 +84,8 @@ class Evaluator:
         peaks = np.concatenate([np.abs(batch).reshape(len(batch), -1).max(axis=1) for batch in _batches(sounds)])
         silent = int((peaks < SILENT_PEAK).sum())
         found["warnings"] = [f"{silent} of {len(sounds)} sounds are silent."] if silent else []
+        if len(sounds) < self.compared:
+            found["warnings"].append(f"Only {len(sounds)} sounds: its scores are not comparable with those of {self.compared}.")
         return found
 
     def _inception(self, observed):
@@ -95,20 +102,21 @@ class Evaluator:
         }
 
     def _frechet(self, observed):
-        embeddings = observed.predictions.embedding, self._real.predictions.embedding
+        embeddings = observed.predictions.embedding[: self.compared], self._real.predictions.embedding[:SOUNDS]
         return {"frechet_distance": frechet_distance(*embeddings), "kernel_distance": kernel_distance(*embeddings)}
 
     def _ndb(self, observed):
         return {"ndb": self.bins.differing_share(observed.log_mels)}
 
     def _pitch(self, observed):
-        asked = observed.sounds.labels.get("pitch")
+        asked = observed.sounds.labels["pitch"][: self.compared] if has_pitches(observed.sounds) else None
         scores = {}
         if asked is not None and self.classifier is not None and observed.predictions.pitch is not None:
-            pitch = observed.predictions.pitch
+            pitch = observed.predictions.pitch[: self.compared]
             scores = {"pitch_accuracy": pitch_accuracy(pitch, asked), "pitch_entropy": pitch_entropy(pitch)}
-        audio = mono(observed.sounds.waveforms(slice(self.compared)))
-        return scores | pitchedness(audio, observed.sounds.sample_rate_hz, None if asked is None else asked[: self.compared])
+        return scores | pitchedness(
+            mono(observed.sounds.waveforms(slice(self.compared))), self._real.sounds.sample_rate_hz, asked
+        )
 
 
 METRICS = {

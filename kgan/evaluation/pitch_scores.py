@@ -7,6 +7,7 @@ from kgan.audio.pitch import estimate_pitch
 
 CLEAR_HARMONICITY = 0.9  # at least so much of a clear note's energy repeats from period to period
 IN_TUNE_CENTS = 50.0
+HIGHEST_HZ = 2100.0  # where no pitch was asked for
 
 
 def pitch_accuracy(probabilities, pitches):
@@ -43,7 +44,8 @@ def pitchedness(audio, sample_rate_hz, pitches=None):
     Returns:
         `harmonicity`, its median; `pitched`, the share above 0.9; and `in_tune`, the share within 50 cents of `pitches`.
     """
-    found = estimate_pitch(audio, sample_rate_hz)
+    high_hz = HIGHEST_HZ if pitches is None else max(HIGHEST_HZ, 1.1 * 440 * 2 ** ((max(pitches) - 69) / 12))
+    found = estimate_pitch(audio, sample_rate_hz, high_hz=min(high_hz, sample_rate_hz / 2))
     scores = {
         "harmonicity": float(np.median(found.harmonicity)),
         "pitched": float(np.mean(found.harmonicity > CLEAR_HARMONICITY)),

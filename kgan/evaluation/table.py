@@ -98,11 +98,13 @@ def read_table(path):
 def to_markdown(result):
     """Return the table and, below it, what its numbers depend on."""
     columns = _columns(result)
-    lines = [["Experiment", "Sounds", *(COLUMNS[name].heading for name in columns)]]
+    counts = [("Iterations", "iterations"), ("Sounds", "count")]
+    counts = [(heading, name) for heading, name in counts if any(name in row for row in result["rows"])]
+    lines = [["Experiment", *(heading for heading, _ in counts), *(COLUMNS[name].heading for name in columns)]]
     lines.append(["---"] * len(lines[0]))
-    test = next((row for row in result["rows"] if row["experiment"] == REAL_TEST), {})
     for row in result["rows"]:
-        lines.append([row["experiment"], f"{row['count']:,}", *(_cell(name, row, test) for name in columns)])
+        told = [f"{row[name]:,}" if name in row else "" for _, name in counts]
+        lines.append([row["experiment"], *told, *(_cell(name, row) for name in columns)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return "\n".join([table, "", *describe(result)]) + "\n"
 
@@ -110,7 +112,10 @@ def to_markdown(result):
 def describe(result):
     """Return the sentences that a table needs to be read."""
     settings, classifier = result["settings"], result["classifier"]
-    lines = [f"Data: {settings['data']}. Distances, bins and pitches are of {settings['compared']:,} sounds each."]
+    lines = [
+        f"Data: {settings['data']}. The inception score is of all sounds, in {settings['splits']} splits; the other scores are"
+        f" of {settings['compared']:,} sounds each, compared with {settings['references']:,} training sounds."
+    ]
     if classifier:
         accuracy = f"{classifier['label']} right in {classifier['accuracy']:.1%}"
         if "pitch_accuracy" in classifier:
@@ -164,7 +169,7 @@ def curves(rows, real=None, best_step=None):
     """Return a picture of scores over steps: rows with `step`, a line at the scores of `real`, a mark at the best step."""
     from matplotlib.figure import Figure
 
-    names = [name for name in COLUMNS if name in rows[0]]
+    names = [name for name in COLUMNS if all(name in row for row in rows)]
     across = min(4, len(names))
     down = -(-len(names) // across)
     figure = Figure(figsize=(3.4 * across, 2.4 * down), layout="constrained")
@@ -194,13 +199,13 @@ def _columns(result):
     return [name for name in COLUMNS if any(name in row for row in result["rows"])]
 
 
-def _cell(name, row, test):
+def _cell(name, row):
     column = COLUMNS[name]
     if name not in row:
         return ""
     text = format(row[name], column.digits)
     if f"{name}_std" in row:
         text += f" ± {row[f'{name}_std']:{column.digits}}"
-    if column.relative and test.get(name):
-        text += f" ({row[name] / test[name]:.2f})"
+    if f"{name}_relative" in row:
+        text += f" ({row[f'{name}_relative']:.2f})"
     return text

@@ -15,6 +15,7 @@ from kgan.data.augment import Augmentation
 from kgan.data.recordings import Clipping, Filter
 from kgan.errors import InputError
 from kgan.evaluation.classifier import load_classifier
+from kgan.evaluation.evaluate import usable_metrics
 from kgan.evaluation.evaluator import Evaluator, drawn
 from kgan.gans.adversarial import AdversarialModel
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
@@ -22,6 +23,7 @@ from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
 
 SCORE_REFERENCES = 2_000  # real sounds that are compared with while training
+COSTLY = {"ndb"}  # not scored while training
 
 
 def build_representation(config):
@@ -82,27 +84,21 @@ def build_score(config, synthesizer, checkpoint, run):
     """Return the callback `Score` and what it needs; the classifier is trained first where it is not in the cache.
 
     Raises:
-        InputError: the score to monitor needs labels, and there are none.
+        InputError: the sounds cannot be scored, or the score to monitor needs labels, and there are none.
     """
     scores = config.scores
-    train, valid, test = load.load_splits(
-        config.data.source, config.data.labels_csv, build_clipping(config), build_filter(config)
-    )
-    classifier, metrics = None, ["diversity", "pitch"]
-    if train.labels:
-        classifier = load_classifier(train, valid, test, seed=config.seed)
-        metrics = ["inception", "frechet", *metrics]
-    compared = min(scores.sounds, len(test))
-    evaluator = Evaluator(train, classifier, metrics, compared=compared, references=SCORE_REFERENCES, seed=config.seed)
-    real = evaluator.scores(drawn(test, scores.sounds, config.seed))
-    if scores.monitor not in real:
-        raise InputError(
-            f"The score {scores.monitor} needs labels. Received: sounds without; set --scores.monitor harmonicity."
-        )
-    return Score(
-        synthesizer, evaluator, run.path, scores.every_steps, scores.sounds, scores.monitor, checkpoint, scores.patience, real,
-        run.logs,
-    )  # fmt: skip
+    clipping, filters = build_clipping(config), build_filter(config)
+    train, valid, test = load.load_splits(config.data.source, config.data.labels_csv, clipping, filters)
+    metrics, label = usable_metrics(None, None, train)
+    metrics = [name for name in metrics if name not in COSTLY]
+    classifier = label and load_classifier(train, valid, test, label=label)
+    evaluator = Evaluator(train, classifier, metrics, compared=min(scores.sounds, len(test)), references=SCORE_REFERENCES)
+    real = evaluator.scores(drawn(test, scores.sounds, seed=0))
+    monitor = scores.monitor or ("frechet_distance" if classifier else "harmonicity")
+    if monitor not in real:
+        raise InputError(f"The score {monitor} needs labels. Received: sounds without; set --scores.monitor harmonicity.")
+    options = {"checkpoint": checkpoint, "patience": scores.patience, "real": real, "log_dir": run.logs}
+    return Score(synthesizer, evaluator, run.path, scores.every_steps, scores.sounds, monitor, **options)
 
 
 def build_gan(config, example_shape):

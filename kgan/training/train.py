@@ -80,12 +80,12 @@ def train(config, run: RunFolder):
         start_step=start_step,
         augmentation=augmentation,
     )
+    scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
     run.note_data(sounds)
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
     interrupt, bar = Interrupt(), ProgressBar(budget)
-    scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     callbacks = [
         Throughput(gan.n_critic * training.batch_size),
         bar,

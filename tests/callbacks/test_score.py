@@ -16,6 +16,8 @@ from kgan.synthesizer import Synthesizer
 class Told:
     """Stands for an `Evaluator`: the scores are told in advance, in order."""
 
+    classifier = None
+
     def __init__(self, *values):
         self.values = list(values)
         self.seen = []
@@ -42,11 +44,11 @@ def fit(tiny_sounds, tmp_path, make_gan):
 
 
 def test_rows_picture_and_the_best_checkpoint(fit, tmp_path, make_gan):
-    evaluator = Told(9.0, 4.0, 6.0)
+    evaluator = Told(9.0, 4.0, 6.0, 7.0)
     _, score = fit(evaluator, 7)
     rows = list(csv.DictReader((tmp_path / "scores.csv").open()))
     assert [(row["step"], row["frechet_distance"], row["d_self"]) for row in rows] == [
-        ("2", "9.0", "1.5"), ("4", "4.0", "1.5"), ("6", "6.0", "1.5")
+        ("2", "9.0", "1.5"), ("4", "4.0", "1.5"), ("6", "6.0", "1.5"), ("7", "7.0", "1.5"),  # the last at the end
     ]  # fmt: skip
     assert (tmp_path / "scores.png").read_bytes()[:4] == b"\x89PNG"
     assert score.best_step == 4
@@ -73,8 +75,8 @@ def test_more_is_better_for_some_scores(fit):
 
 
 def test_a_resumed_run_knows_its_best(fit, make_gan, tmp_path):
-    gan, _ = fit(Told(9.0, 4.0), 5)
-    gan, score = fit(Told(5.0, 3.0), 2, gan=gan)
+    gan, _ = fit(Told(9.0, 4.0), 4)
+    gan, score = fit(Told(5.0), 2, gan=gan)
     assert [row["step"] for row in score.rows] == [2, 4, 6]
     assert score.best_step == 4
     assert (tmp_path / "checkpoints/best_step_00000004").is_dir()
@@ -83,17 +85,37 @@ def test_a_resumed_run_knows_its_best(fit, make_gan, tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").glob("best_*")] == ["best_step_00000008"]
 
 
+def test_scores_had_otherwise_do_not_count(fit, tmp_path, capsys):
+    gan, _ = fit(Told(9.0, 1.0), 4)
+    rows = (tmp_path / "scores.csv").read_text().replace(",none,", ",another,")
+    (tmp_path / "scores.csv").write_text(rows)
+    _, score = fit(Told(5.0), 2, gan=gan)
+    assert [row["step"] for row in score.rows] == [6]
+    assert "another classifier are not comparable: they start anew" in capsys.readouterr().out
+
+
+def test_sounds_that_cannot_be_scored_do_not_end_training(fit, capsys):
+    class Refusing(Told):
+        def scores(self, sounds):
+            raise InputError("Sounds must be finite.")
+
+    gan, score = fit(Refusing(), 3)
+    assert (int(gan.step), score.rows) == (3, [])
+    assert "Step 2 is not scored. Sounds must be finite." in capsys.readouterr().out
+
+
 def test_broken_weights_are_not_scored(fit):
     class Break(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             weight = self.model.generator.trainable_variables[0]
             weight.assign(weight * np.nan)
 
-    gan, score = fit(Told(), 1)
+    gan, score = fit(Told(1.0), 1)
     Break.model = gan
     Break().on_train_batch_end(0)
+    gan.step.assign(2)
     score.score()
-    assert score.rows == []
+    assert [row["step"] for row in score.rows] == [1]
 
 
 def test_a_file_of_another_origin_is_refused(fit, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from kgan.audio.files import write_wav
-from kgan.data.load import load_folder, load_splits
+from kgan.data.load import _part_of, load_folder, load_splits
 from kgan.data.recordings import Clipping
 from kgan.errors import InputError
 
@@ -100,3 +100,11 @@ def test_too_few_recordings_to_split(tmp_path):
     write_wav(tmp_path / "one.wav", np.ones(256), 16000)
     with pytest.raises(InputError, match="hold some out for a test. Received: 1 clips"):
         load_splits(str(tmp_path), clipping=Clipping(length_samples=256))
+
+
+def test_velocities_of_one_nsynth_note_are_in_one_part():
+    notes = [f"bass_synthetic_{i:03d}-{pitch:03d}" for i in range(5) for pitch in range(40, 60)]
+    parts = [{_part_of(f"{note}-{velocity:03d}") for velocity in (25, 50, 75, 100, 127)} for note in notes]
+    assert all(len(each) == 1 for each in parts)
+    assert set.union(*parts) == {0, 1, 2}
+    assert _part_of("take-001-002-003.wav") != _part_of("take-001-002-009.wav")  # other files stand for themselves

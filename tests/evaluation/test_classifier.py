@@ -60,7 +60,7 @@ def test_sounds_of_another_kind(classifier, parts):
 
 def test_labels_that_cannot_be_told(parts, tmp_path):
     unlabelled = [replace(part, labels={}, label_names={}) for part in parts]
-    with pytest.raises(InputError, match="needs labels"):
+    with pytest.raises(InputError, match="needs names as labels"):
         load_classifier(*unlabelled, cache=tmp_path)
     with pytest.raises(InputError, match="Unknown label `famly`. Did you mean `family`"):
         load_classifier(*parts, label="famly", cache=tmp_path)
@@ -69,6 +69,24 @@ def test_labels_that_cannot_be_told(parts, tmp_path):
     same = [replace(part, labels={"family": np.zeros(len(part), np.int32)}) for part in parts]
     with pytest.raises(InputError, match="two or more classes"):
         load_classifier(*same, cache=tmp_path)
+
+
+def test_classes_are_those_that_occur_and_pitches_those_of_midi(parts, tmp_path):
+    """Numbers with gaps, below 0, or in one part alone; -1 is a common way to say that there is no pitch."""
+    odd = [
+        replace(part.subset(np.arange(30)), labels={"kind": values.astype(np.int32), "pitch": np.full(30, -1, np.int32)})
+        for part, values in zip(parts, (np.arange(30) % 2 * 10**8, np.arange(30) % 2 * -5, np.arange(30) % 3), strict=True)
+    ]
+    classifier = load_classifier(*odd, label="kind", cache=tmp_path)
+    assert classifier.description["classes"] == ["-5", "0", "1", "2", "100000000"]
+    predictions = classifier.predict(odd[2])
+    assert predictions.label.shape == (30, 5)
+    assert predictions.pitch is None
+
+
+@pytest.mark.parametrize("length_samples", [64000, 12000])
+def test_the_published_study_s_own_takes_any_length(length_samples):
+    assert wave_network(length_samples, 16000, dim=1).output_shape == (None, 128)
 
 
 @pytest.mark.long

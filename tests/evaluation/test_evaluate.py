@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,7 +24,13 @@ def result(parts):
     def failing(count, seed):
         raise InputError("Sounds must be finite. Received: NaN.")
 
-    experiments = {"copy": lambda count, seed: drawn(parts[2], count, seed), "broken": failing}
+    def broken_otherwise(count, seed):
+        raise ZeroDivisionError("by zero")
+
+    def copy(count, seed):
+        return drawn(parts[2], count, seed), {"iterations": 7}
+
+    experiments = {"copy": copy, "broken": failing, "bug": broken_otherwise}
     return evaluate(experiments, *parts, data="instruments", count=80)
 
 
@@ -33,12 +40,15 @@ def test_real_sounds_then_experiments_scored_alike(result):
     assert {name: copy[name] for name in COLUMNS} == {name: test[name] for name in COLUMNS}
     assert copy["count"] == 80
     assert result["settings"]["compared"] == 80
-    assert result["failed"] == {"broken": "Sounds must be finite. Received: NaN."}
+    assert copy["iterations"] == 7
+    assert test["mel_d_self_relative"] == 1.0
+    assert result["rows"][0]["mel_d_self_relative"] == result["rows"][0]["mel_d_self"] / test["mel_d_self"]
+    assert result["failed"] == {"broken": "Sounds must be finite. Received: NaN.", "bug": "by zero"}
 
 
 def test_the_table_names_the_classifier_and_its_accuracy(result):
     lines = to_markdown(result).splitlines()
-    assert lines[0].startswith("| Experiment | Sounds | Inception score | D_self | D_train |")
+    assert lines[0].startswith("| Experiment | Iterations | Sounds | Inception score | D_self | D_train |")
     test = next(line for line in lines if line.startswith("| Real (test)"))
     row = result["rows"][1]
     assert f"| {row['inception_score']:.2f} ± {row['inception_score_std']:.2f} |" in test
@@ -47,7 +57,8 @@ def test_the_table_names_the_classifier_and_its_accuracy(result):
     named = next(line for line in lines if line.startswith("Classifier:"))
     assert classifier["fingerprint"] in named
     assert f"family right in {classifier['accuracy']:.1%}" in named
-    assert "Not scored: broken: Sounds must be finite." in lines[-1]
+    assert any(line.startswith("| copy | 7 | 80 |") for line in lines)
+    assert lines[-2] == "Not scored: broken: Sounds must be finite. Received: NaN."
 
 
 def test_the_four_files(result, tmp_path):
@@ -68,7 +79,9 @@ def test_the_four_files(result, tmp_path):
 
 def test_the_rows_of_an_earlier_table_are_taken_over(result, parts):
     new = evaluate({}, *parts, data="instruments", count=80, earlier=[result])
-    assert new["rows"] == result["rows"]
+    assert new == result
+    with pytest.raises(InputError, match="a name of its own. Received twice: copy"):
+        evaluate({}, *parts, data="instruments", count=80, earlier=[result, result])
 
 
 def test_scores_of_another_classifier_or_other_settings_do_not_mix(result, parts):
@@ -77,6 +90,10 @@ def test_scores_of_another_classifier_or_other_settings_do_not_mix(result, parts
         evaluate({}, *parts, data="instruments", count=80, earlier=[other])
     with pytest.raises(InputError, match="same settings alone. Received: another count and compared"):
         evaluate({}, *parts, data="instruments", count=60, earlier=[result])
+    fewer = parts[0].subset(np.arange(200))
+    without = evaluate({}, *parts, data="instruments", metrics=["diversity"])
+    with pytest.raises(InputError, match="another train and references"):
+        evaluate({}, fewer, *parts[1:], data="instruments", metrics=["diversity"], earlier=[without])
 
 
 def test_too_few_sounds_and_unknown_metrics(parts):
@@ -87,10 +104,39 @@ def test_too_few_sounds_and_unknown_metrics(parts):
 
 
 def test_an_experiment_with_too_few_sounds_costs_no_other(parts):
-    few = {"few": lambda count, seed: drawn(parts[2], 6, seed), "enough": lambda count, seed: drawn(parts[2], 60, seed)}
+    few = {str(n): lambda count, seed, n=n: (drawn(parts[2], n, seed), {}) for n in (6, 60, 90)}
     result = evaluate(few, *parts, data="instruments", metrics=["inception"])
-    assert "Received: 6 sounds, 10 splits" in result["failed"]["few"]
-    assert result["rows"][-1]["experiment"] == "enough"
+    assert "Received: 6 sounds, 10 splits" in result["failed"]["6"]
+    assert [row["experiment"] for row in result["rows"][2:]] == ["60", "90"]
+    assert result["rows"][2]["warnings"] == ["Only 60 sounds: its scores are not comparable with those of 90."]
+    assert result["rows"][3]["warnings"] == []
+
+
+def test_an_interrupt_keeps_the_rows_before_it(parts):
+    def interrupted(count, seed):
+        raise KeyboardInterrupt
+
+    def copy(count, seed):
+        return drawn(parts[2], count, seed), {}
+
+    experiments = {"a": copy, "b": interrupted, "c": copy}
+    result = evaluate(experiments, *parts, data="instruments", metrics=["diversity"])
+    assert [row["experiment"] for row in result["rows"]] == ["Real (train)", "Real (test)", "a"]
+    assert result["failed"] == {"b": "KeyboardInterrupt"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "reason"),
+    [({}, {}, "needs names as labels"), ({"family": np.zeros}, {"family": ["sine"]}, "two or more classes")],
+)
+def test_labels_that_tell_nothing_cost_the_classifier_alone(parts, labels, names, reason, capsys):
+    plain = [replace(each, labels={k: f(len(each), np.int32) for k, f in labels.items()}, label_names=names) for each in parts]
+    result = evaluate({}, *plain, data="instruments", count=60)
+    assert result["classifier"] is None
+    assert result["settings"]["metrics"] == ["diversity", "ndb", "pitch"]
+    assert reason in capsys.readouterr().out
+    with pytest.raises(InputError, match=reason):
+        evaluate({}, *plain, data="instruments", count=60, metrics=["inception"])
 
 
 def test_a_folder_scores_as_the_sounds_in_it(tmp_path):
@@ -107,6 +153,17 @@ def test_a_folder_scores_as_the_sounds_in_it(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(["file,pitch", *rows]))
     labelled = folder_sounds(tmp_path, CLIPPING, 12, seed=0)
     np.testing.assert_array_equal(labelled.labels["pitch"], sounds.labels["pitch"][order])
+    (tmp_path / "labels.csv").write_text("file,pitch\n00.wav,A3\n01.wav,B3\n")
+    with pytest.raises(InputError, match="must hold MIDI pitches, from 0 to 127"):
+        folder_sounds(tmp_path, CLIPPING, 12, seed=0)
+
+
+def test_a_folder_called_as_a_set_is_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "notes").mkdir()
+    for i, clip in enumerate(instruments(3, 5).waveforms()):
+        write_wav(tmp_path / f"notes/{i}.wav", clip, RATE_HZ)
+    monkeypatch.chdir(tmp_path)
+    assert len(folder_sounds("notes", CLIPPING, 12, seed=0)) == 3
 
 
 def test_files_of_another_rate_or_length_and_broken_ones(tmp_path, capsys):
