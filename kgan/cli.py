@@ -81,14 +81,7 @@ def _parser():
     command.add_argument("folder", help="the model's folder; the export becomes its next version: 1, 2, ...")
     _add_best(command)
 
-    command = _add_command(
-        subparsers, "benchmark", commands.benchmark, "kgan benchmark pipeline --clips 100000 --json pipeline.json"
-    )
-    command.add_argument("what", choices=["pipeline"], help="pipeline: clips per second that reach a training step")
-    command.add_argument("--clips", type=_integer(1000), default=6872, help="clips in the shards, 32 KiB each on disk [6872]")
-    command.add_argument("--seconds", type=float, default=5.0, help="of each measurement [5]")
-    command.add_argument("--rounds", type=_integer(1), default=3, help="how often each is measured, in turns [3]")
-    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    _add_benchmark(subparsers)
     return parser
 
 
@@ -169,6 +162,29 @@ def _add_reproduce(subparsers):
     command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
     shared = {name: field for name, field in fields().items() if name not in ("model", "repr", "data.split")}
     _add_values(command.add_argument_group("values of all four runs (in brackets: configs/base.yaml)"), shared)
+
+
+def _add_benchmark(subparsers):
+    summary = "Measure the speed of a part of kgan beside what people would otherwise use."
+    parts = subparsers.add_parser("benchmark", help=summary, description=summary, allow_abbrev=False)
+    parts = parts.add_subparsers(required=True, metavar="pipeline | train")
+
+    example = "kgan benchmark pipeline --clips 100000 --json out.json"
+    command = _add_command(parts, "pipeline", commands.benchmark_pipeline, example)
+    command.add_argument("--clips", type=_integer(1000), default=6872, help="clips in the shards, 32 KiB each on disk [6872]")
+    command.add_argument("--seconds", type=float, default=5.0, help="of each measurement [5]")
+    command.add_argument("--rounds", type=_integer(1), default=3, help="how often each is measured, in turns [3]")
+    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
+
+    example = "kgan benchmark train --dim 32 --against torch --json out.json"
+    command = _add_command(parts, "train", commands.benchmark_train, example)
+    command.add_argument("--dim", type=_integer(1), default=32, help="width of the networks [32]")
+    command.add_argument("--batch-size", type=_integer(2), default=64, help="examples in a critic step [64]")
+    command.add_argument("--precision", default="auto", help="of kgan's networks [auto]")
+    command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
+    command.add_argument("--rounds", type=_integer(1), default=5, help="how often each is measured, in turns [5]")
+    command.add_argument("--iterations", type=_integer(1), default=2, help="of each measurement [2]")
+    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
 
 
 def _add_best(command):

@@ -276,12 +276,22 @@ def _show_table(result, out):
     return EXIT_FAILURE if result["failed"] else 0
 
 
-def benchmark(options):
-    """Measure the speed of a part of kgan beside what people would otherwise use."""
+def benchmark_pipeline(options):
+    """Measure clips per second that reach a training step, beside what people would otherwise use."""
     import_tensorflow_quietly()
     from kgan.benchmarks.pipeline import benchmark_pipeline
 
     benchmark_pipeline(options.clips, options.seconds, options.rounds, options.json)
+    return 0
+
+
+def benchmark_train(options):
+    """Measure seconds of an iteration of WGAN-GP over waves, beside PyTorch, and the share of the processor's peak."""
+    import_tensorflow_quietly()
+    from kgan.benchmarks.train import benchmark_train
+
+    sizes = options.batch_size, options.precision
+    benchmark_train(options.dim, *sizes, options.against, options.rounds, options.iterations, options.json)
     return 0
 
 

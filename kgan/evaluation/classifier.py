@@ -84,7 +84,7 @@ class Classifier:
 def load_classifier(train, valid, test, architecture="mel", label=None, cache=None):
     """Return the classifier of a data set, trained first where it is not in the cache, with a progress bar.
 
-    The same data and arguments give the same classifier, on the same machine: nothing else decides it, no seed of a run.
+    The data and these arguments decide it, no seed of a run does: scores of all runs on the data are comparable.
 
     Args:
         train, valid, test: `Sounds`, labelled alike. `valid` chooses the epoch, `test` gives the accuracy.

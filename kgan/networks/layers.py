@@ -1,6 +1,7 @@
 """What the builders of networks share."""
 
 import keras
+import tensorflow as tf
 
 NEGATIVE_SLOPE = 0.2
 
@@ -15,9 +16,32 @@ def initializer_factory(weight_stddev):
     return lambda: keras.initializers.RandomNormal(stddev=weight_stddev)
 
 
+@keras.saving.register_keras_serializable(package="kgan")
+class LeakyReLU(keras.layers.LeakyReLU):
+    """Keras's layer, for gradients of gradients: it has no second derivative.
+
+    TensorFlow's own gradient says so with a tensor of zeros, which a gradient penalty then sends back through all
+    convolutions: a seventh of the operations of a WGAN-GP iteration.
+    """
+
+    def call(self, inputs, training=False):
+        return _leaky_relu(inputs, self.negative_slope) if training else tf.nn.leaky_relu(inputs, self.negative_slope)
+
+
+def _leaky_relu(inputs, slope):
+    @tf.custom_gradient
+    def activate(x):
+        def gradient(upstream):
+            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=tf.stop_gradient(x), alpha=slope)
+
+        return tf.nn.leaky_relu(x, slope), gradient
+
+    return activate(inputs)
+
+
 def activation_layer(name):
     """Return a new layer, `"relu"` or `"leaky_relu"` of slope 0.2."""
-    layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: keras.layers.LeakyReLU(negative_slope=NEGATIVE_SLOPE)}
+    layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: LeakyReLU(negative_slope=NEGATIVE_SLOPE)}
     if name not in layers:
         raise ValueError(f"`activation` must be one of {sorted(layers)}. Received: activation={name!r}")
     return layers[name]()

@@ -103,7 +103,7 @@ class SavedSynthesizer(Synthesizer):
             self.sample_rate_hz = config["data"]["sample_rate_hz"]
             self.latent_distribution = config["gan"]["latent_distribution"]
             self.latent_dim = config["network"]["latent_dim"]
-            self.step = config["step"]
+            self.step = config.get("step", 0)
         except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise _not_ours(folder, f"{CONFIG_FILE} is missing or not kgan's") from error
         try:

@@ -1,0 +1,227 @@
+"""How long an iteration of WGAN-GP over waves takes, beside PyTorch, and how much of the processor it uses."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgan.callbacks import Budget, Checkpoint, HealthWatch, HistoryCSV, Preview, ProgressBar, Throughput
+from kgan.config import load_config
+from kgan.data.notes import load_notes
+from kgan.data.pipeline import training_dataset
+from kgan.errors import InputError
+from kgan.representations import Wave
+from kgan.synthesizer import Synthesizer
+from kgan.training.build import build_gan
+from kgan.training.precision import fastest_precision, matrix_product_s
+
+LENGTH_SAMPLES = 16384
+PRODUCT_SIZE = 4096
+TORCH_VARIANTS = {
+    "PyTorch float32": {"bfloat16": False, "channels_last": False},
+    "PyTorch float32, channels last": {"bfloat16": False, "channels_last": True},
+    "PyTorch bfloat16": {"bfloat16": True, "channels_last": False},
+    "PyTorch bfloat16, channels last": {"bfloat16": True, "channels_last": True},
+}
+KGAN_FIT, KGAN_STEP = "kgan, fit", "kgan, compiled step"
+
+
+def benchmark_train(dim=32, batch_size=64, precision="auto", against=None, rounds=5, iterations=2, json_file=None):
+    """Measure seconds of a whole iteration, five critic steps and one generator step, print a table, and return the figures.
+
+    `kgan, fit` is what `train` runs: pipeline over the built-in notes, callbacks and all; `kgan, compiled step` is its step
+    alone, on one batch. All take turns, `rounds` times; figures are medians. Peak memory is of processes of their own.
+
+    Args:
+        dim: width of the networks.
+        batch_size: examples in a critic step.
+        precision: of kgan's networks, as in a configuration.
+        against: `"torch"` for PyTorch's, too, in both precisions and layouts; None for none.
+        rounds: how often each is measured.
+        iterations: of each measurement.
+        json_file: where to write the figures, too.
+
+    Returns:
+        `{"kgan": {...}, "torch": {...}, "peak_gflops": ..., ...}`; each with `seconds_per_iteration`, `gflops` and `peak_mib`.
+    """
+    if precision == "auto":
+        precision, _ = fastest_precision(bool(tf.config.list_physical_devices("GPU")))
+    others = torch_runners(dim, batch_size) if against == "torch" else {}
+    with tempfile.TemporaryDirectory(prefix="kgan-benchmark-") as scratch:
+        times_s = measure(*_kgan(dim, batch_size, precision, Path(scratch)), others, rounds, iterations)
+    operations = operations_per_iteration(dim, batch_size)
+    peaks = {dtype: 2 * PRODUCT_SIZE**3 / matrix_product_s(dtype, PRODUCT_SIZE) / 1e9 for dtype in (tf.float32, tf.bfloat16)}
+    result = {"dim": dim, "batch_size": batch_size, "precision": precision, "cores": os.cpu_count(), "rows": {}}
+    result["peak_gflops"] = {dtype.name: peak for dtype, peak in peaks.items()}
+    for name, values in times_s.items():
+        bfloat16 = "bfloat16" in (precision if name.startswith("kgan") else name)
+        gflops = operations / np.median(values) / 1e9
+        result["rows"][name] = {
+            "seconds_per_iteration": float(np.median(values)),
+            "times_of_kgan": float(np.median(np.divide(values, times_s[KGAN_FIT]))),  # within a round
+            "gflops": float(gflops),
+            "share_of_peak": float(gflops / peaks[tf.bfloat16 if bfloat16 else tf.float32]),
+        }
+    result["kgan"] = result["rows"][KGAN_FIT] | {"peak_mib": _peak_mib("kgan", dim, batch_size, precision)}
+    others = {name: row for name, row in result["rows"].items() if name in TORCH_VARIANTS}
+    if others:
+        best = min(others, key=lambda name: others[name]["seconds_per_iteration"])
+        result["torch"] = others[best] | {"variant": best, "peak_mib": _peak_mib(best, dim, batch_size, precision)}
+    print(to_markdown(result))
+    if json_file:
+        Path(json_file).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def to_markdown(result):
+    lines = ["| | seconds per iteration | times of kgan | GFLOP/s | of the peak |", "|---|---|---|---|---|"]
+    for name, row in result["rows"].items():
+        numbers = f"{row['seconds_per_iteration']:.3f} | {row['times_of_kgan']:.2f} | {row['gflops']:,.0f}"
+        lines.append(f"| {name} | {numbers} | {row['share_of_peak']:.0%} |")
+    peaks = ", ".join(f"{peak:,.0f} GFLOP/s in {name}" for name, peak in result["peak_gflops"].items())
+    lines += ["", f"dim {result['dim']}, batch {result['batch_size']}, {result['precision']}, {result['cores']} cores."]
+    lines.append(f"The peak is that of the product of two {PRODUCT_SIZE} x {PRODUCT_SIZE} matrices: {peaks}.")
+    memory = [f"{key} {result[key]['peak_mib']:,.0f} MiB" for key in ("kgan", "torch") if key in result]
+    return "\n".join([*lines, f"Peak memory of a process of its own: {', '.join(memory)}."])
+
+
+def operations_per_iteration(dim, batch_size, n_critic=5):
+    """Return the multiplications and additions of an iteration's convolutions and dense layers, for 16384 samples.
+
+    With G and C those of a forward pass, and F those of the critic's first layer: a critic step needs G for the fakes, 3 C
+    forward, 2 (2 C - F) backward for real and fake, whose own gradient nobody asks for, and C + 2 C for the penalty's gradient
+    and that gradient's own. A generator step needs 3 G + 2 C, less the gradient of the latents, which is small.
+    """
+    widths = [16 * dim, 8 * dim, 4 * dim, 2 * dim, dim, 1]
+    lengths = [16 * 4**i for i in range(6)]
+    layers = [2 * 25 * a * b * length for a, b, length in zip(widths, widths[1:], lengths, strict=False)]
+    generator = sum(layers) + 2 * 100 * 16 * widths[0]
+    critic = sum(layers) + 2 * 16 * widths[0]
+    critic_step = generator + 10 * critic - 2 * layers[-1]
+    latents = 2 * 100 * 16 * widths[0]
+    return batch_size * (n_critic * critic_step + 3 * generator - latents + 2 * critic)
+
+
+class Turns(keras.callbacks.Callback):
+    """Time iterations of `fit`, this callback listed last, and in turns with them those of other runners.
+
+    Args:
+        others: `{name: function}`; each does as many iterations as it is told.
+        rounds: how often each is timed.
+        iterations: of each time.
+
+    Attributes:
+        times_s: `{name: seconds per iteration of each round}`.
+    """
+
+    def __init__(self, others, rounds, iterations):
+        super().__init__()
+        self.others, self.rounds, self.iterations = others, rounds, iterations
+        self.times_s = {name: [] for name in (KGAN_FIT, *others)}
+        self._began_s = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:  # it compiled
+            for run in self.others.values():
+                run(1)
+        elif batch % self.iterations == 0:
+            self.times_s[KGAN_FIT].append((time.perf_counter() - self._began_s) / self.iterations)
+            for name, run in self.others.items():
+                began_s = time.perf_counter()
+                run(self.iterations)
+                self.times_s[name].append((time.perf_counter() - began_s) / self.iterations)
+            self.model.stop_training = len(self.times_s[KGAN_FIT]) == self.rounds
+        else:
+            return
+        self._began_s = time.perf_counter()
+
+
+def measure(gan, dataset, callbacks, others, rounds, iterations):
+    """Return `{name: seconds per iteration of each round}` of `fit`, of its compiled step alone, and of other runners."""
+    batch = iter(tf.data.Dataset.from_tensors(next(iter(dataset))).repeat())
+
+    def step(count):
+        for _ in range(count):
+            logs = gan.train_function(batch)
+        float(logs["critic_loss"])
+
+    turns = Turns({KGAN_STEP: step} | others, rounds, iterations)
+    gan.fit(dataset, steps_per_epoch=rounds * iterations + 1, shuffle=False, verbose=0, callbacks=[*callbacks, turns])
+    return turns.times_s
+
+
+def _kgan(dim, batch_size, precision, folder):
+    """Return the GAN, the dataset and the callbacks that `train` would use."""
+    told = {"model": "wgan_gp", "size": "small", "network.dim": dim, "training.batch_size": batch_size}
+    config = load_config(told | {"training.precision": precision})
+    gan = build_gan(config, (LENGTH_SAMPLES, 1))
+    dataset = training_dataset(load_notes(), Wave(), batch_size, gan.n_critic)
+    training = config.training
+    synthesizer = Synthesizer(gan, Wave(), config.data.sample_rate_hz)
+    checkpoint = Checkpoint(folder / "checkpoints", training.checkpoint_minutes)
+    budget = Budget(checkpoint)
+    callbacks = [
+        Throughput(gan.n_critic * batch_size),
+        ProgressBar(budget),
+        HistoryCSV(folder / "history.csv", training.log_steps, folder / "logs"),
+        HealthWatch(synthesizer, training.preview_steps, training.preview_count),
+        checkpoint,
+        Preview(synthesizer, folder / "samples", training.preview_steps, training.preview_count, folder / "logs"),
+        budget,
+    ]
+    return gan, dataset, callbacks
+
+
+def torch_runners(dim, batch_size):
+    """Return `{name: function}` of PyTorch in both precisions and layouts.
+
+    Raises:
+        InputError: PyTorch is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise InputError("A comparison with PyTorch needs it: pip install 'kgan[benchmark]'.") from None
+    from kgan.benchmarks.torch_wavegan import TorchWGANGP
+
+    waves = torch.rand(5 * batch_size, LENGTH_SAMPLES) * 2 - 1
+
+    def runner(options):
+        gan = TorchWGANGP(dim, **options)
+
+        def run(count):
+            for _ in range(count):
+                gan.iteration(waves)
+
+        return run
+
+    return {name: runner(options) for name, options in TORCH_VARIANTS.items()}
+
+
+MEMORY = """
+import resource, sys, tempfile
+from pathlib import Path
+name, dim, batch_size, precision = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+if name == "kgan":
+    from kgan.benchmarks.train import _kgan, measure
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(*_kgan(dim, batch_size, precision, Path(scratch)), {}, 1, 2)
+else:
+    from kgan.benchmarks.train import torch_runners
+    torch_runners(dim, batch_size)[name](3)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+"""
+
+
+def _peak_mib(name, dim, batch_size, precision):
+    """Return the most memory that a process of its own takes for three iterations."""
+    command = [sys.executable, "-c", MEMORY, name, str(dim), str(batch_size), precision]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    return float(output.split()[-1])

@@ -1,0 +1,64 @@
+import collections
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kgan.gans.losses import gradient_penalty
+from kgan.networks import wave_critic
+from kgan.networks.layers import LeakyReLU
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_the_penalty_and_its_gradients_are_those_of_keras_s_layer(rng, monkeypatch, dtype):
+    real, fake = (tf.constant(rng.uniform(-1, 1, (3, 1024, 1)), tf.float32) for _ in range(2))
+    mix = tf.constant([0.2, 0.5, 0.9])
+
+    def penalty_and_gradients():
+        keras.utils.set_random_seed(2)
+        critic = wave_critic(1024, dim=4)
+        with tf.GradientTape() as tape:
+            penalty = gradient_penalty(lambda x: critic(x, training=True), real, fake, mix)
+        return penalty, tape.gradient(penalty, critic.trainable_variables)
+
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        mine = penalty_and_gradients()
+        monkeypatch.setattr(LeakyReLU, "call", keras.layers.LeakyReLU.call)
+        keras_s = penalty_and_gradients()
+    finally:
+        keras.config.set_dtype_policy(previous)
+    np.testing.assert_array_equal(mine[0], keras_s[0])
+    for gradient, expected in zip(mine[1], keras_s[1], strict=True):
+        if gradient is None:  # nothing arrives, where Keras's layer sends zeros
+            assert expected is None or not np.any(expected)
+        else:
+            np.testing.assert_array_equal(gradient, expected)
+
+
+def test_nothing_goes_back_through_the_forward_pass_at_the_penalty_s_points():
+    """Of the three convolutions: forward, the gradient, and each of its two inputs' gradients in turn."""
+    critic = wave_critic(1024, dim=4)
+
+    @tf.function
+    def step(real, fake, mix):
+        with tf.GradientTape() as tape:
+            penalty = gradient_penalty(lambda x: critic(x, training=True), real, fake, mix)
+        return tape.gradient(penalty, critic.trainable_variables)
+
+    wave = tf.TensorSpec((2, 1024, 1))
+    graph = step.get_concrete_function(wave, wave, tf.TensorSpec((2,))).graph
+    used = [output.op.name for output in graph.outputs]
+    live = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), used)
+    count = collections.Counter(node.op for node in live.node)
+    assert (count["Conv2D"], count["Conv2DBackpropInput"], count["Conv2DBackpropFilter"]) == (6, 3, 3)
+
+
+def test_the_exported_graph_has_the_plain_operation(rng):
+    x = rng.normal(0, 1, (2, 8)).astype(np.float32)
+    layer = LeakyReLU(negative_slope=0.2)
+    np.testing.assert_array_equal(layer(x, training=True), layer(x, training=False))
+    graph = tf.function(lambda x: layer(x, training=False)).get_concrete_function(tf.TensorSpec((2, 8))).graph
+    assert {node.op for node in graph.as_graph_def().node} <= {"Placeholder", "LeakyRelu", "Identity"}
