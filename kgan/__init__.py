@@ -15,7 +15,7 @@ _HOMES = {
     "load_notes": "kgan.data.notes",
     "training_dataset": "kgan.data.pipeline",
 }
-_PACKAGES = ("callbacks", "networks", "representations")
+_PACKAGES = ("callbacks", "evaluation", "networks", "representations")
 
 __all__ = [*_HOMES, *_PACKAGES, "__version__"]
 

@@ -51,7 +51,7 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
         _agree_on_plan(folder, source, clipping, filters)
         if not (folder / MANIFEST).exists():
             jobs = _jobs(source, folder, clipping, filters)
-            with tqdm(total=len(source) or None, desc="Preparing the sounds", unit="sound") as bar:
+            with tqdm(total=len(source) or None, desc="Preparing the sounds", unit="sound", disable=bool(runner)) as bar:
                 if 0 < len(source) <= RECORDINGS_PER_SHARD:
                     processes = 1  # one shard: starting another process would take longer
                 if runner is None:
@@ -125,6 +125,7 @@ def _run_on_beam(jobs, runner, runner_options):
     jobs = list(filter(_missing, jobs))
     if any(isinstance(recording.content, bytes | np.ndarray) for recordings, *_ in jobs[:1] for recording in recordings):
         raise InputError("A runner's workers read files themselves. Received: an archive. Extract it, or leave --runner out.")
+    tqdm.write(f"Preparing {len(jobs):,} shards of up to {RECORDINGS_PER_SHARD} sounds on {runner}.")
     with beam.Pipeline(runner, options=PipelineOptions(list(runner_options))) as pipeline:
         (pipeline | beam.Create(jobs) | beam.Reshuffle() | beam.Map(lambda job: write_shard(*job)["clips"]))
 
