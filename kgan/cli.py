@@ -167,7 +167,7 @@ def _add_reproduce(subparsers):
 def _add_benchmark(subparsers):
     summary = "Measure the speed of a part of kgan beside what people would otherwise use."
     parts = subparsers.add_parser("benchmark", help=summary, description=summary, allow_abbrev=False)
-    parts = parts.add_subparsers(required=True, metavar="pipeline | train")
+    parts = parts.add_subparsers(required=True, metavar="pipeline | train | generate")
 
     example = "kgan benchmark pipeline --clips 100000 --json out.json"
     command = _add_command(parts, "pipeline", commands.benchmark_pipeline, example)
@@ -184,6 +184,14 @@ def _add_benchmark(subparsers):
     command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
     command.add_argument("--rounds", type=_integer(1), default=5, help="how often each is measured, in turns [5]")
     command.add_argument("--iterations", type=_integer(1), default=2, help="of each measurement [2]")
+    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
+
+    example = "kgan benchmark generate --dim 32 --against torch --json out.json"
+    command = _add_command(parts, "generate", commands.benchmark_generate, example)
+    command.add_argument("--dim", type=_integer(1), default=32, help="width of the generator [32]")
+    command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
+    command.add_argument("--rounds", type=_integer(1), default=5, help="how often each is measured, in turns [5]")
+    command.add_argument("--seconds", type=float, default=2.0, help="of each measurement [2]")
     command.add_argument("--json", metavar="FILE", help="write the figures there, too")
 
 

@@ -295,6 +295,15 @@ def benchmark_train(options):
     return 0
 
 
+def benchmark_generate(options):
+    """Measure how fast a generator makes sounds, one at a time and 64 at once, beside PyTorch."""
+    import_tensorflow_quietly()
+    from kgan.benchmarks.generate import benchmark_generate
+
+    benchmark_generate(options.dim, options.against, options.rounds, options.seconds, options.json)
+    return 0
+
+
 def _read_latents(path, latent_dim):
     import numpy as np
 

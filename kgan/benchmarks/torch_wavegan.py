@@ -7,6 +7,12 @@ from torch import nn
 
 START_LENGTH, KERNEL_SIZE, STRIDE, LAYERS = 16, 25, 4, 5
 LEAK = 0.2
+VARIANTS = {
+    "PyTorch float32": {"bfloat16": False, "channels_last": False},
+    "PyTorch float32, channels last": {"bfloat16": False, "channels_last": True},
+    "PyTorch bfloat16": {"bfloat16": True, "channels_last": False},
+    "PyTorch bfloat16, channels last": {"bfloat16": True, "channels_last": True},
+}
 
 
 def _convolution(module_1d, module_2d, inputs, outputs, channels_last):
@@ -76,10 +82,10 @@ class TorchWGANGP:
 
     def critic_loss(self, real, latents, mix):
         """Return the critic's loss, penalty included, for real waves, latents and interpolation coefficients `(batch,)`."""
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self.autocast():
             fake = self.generator(latents)
         points = torch.lerp(real, fake, mix.view(-1, *[1] * (real.dim() - 1))).requires_grad_()
-        with self._autocast():
+        with self.autocast():
             real_scores, fake_scores = self.critic(torch.cat([real, fake])).float().chunk(2)
             scores = self.critic(points).float()
         (gradients,) = torch.autograd.grad(scores.sum(), points, create_graph=True)
@@ -88,7 +94,7 @@ class TorchWGANGP:
 
     def generator_loss(self, latents):
         """Return the generator's loss for latents."""
-        with self._autocast():
+        with self.autocast():
             return -self.critic(self.generator(latents)).float().mean()
 
     def iteration(self, real):
@@ -107,5 +113,6 @@ class TorchWGANGP:
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.generator.parameters()), 0.001)
 
-    def _autocast(self):
+    def autocast(self):
+        """Return the context that the networks compute in."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
