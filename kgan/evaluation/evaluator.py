@@ -59,7 +59,7 @@ class Evaluator:
 
     @functools.cached_property
     def bins(self):
-        return Bins(self._real.log_mels[:SOUNDS], seed=self.seed)
+        return Bins(self._real.log_mels, seed=self.seed)
 
     def scores(self, sounds, progress=False):
         """Return the scores of `Sounds` and `warnings`, sentences on what makes them unfit to be scored.
@@ -102,7 +102,7 @@ class Evaluator:
         }
 
     def _frechet(self, observed):
-        embeddings = observed.predictions.embedding[: self.compared], self._real.predictions.embedding[:SOUNDS]
+        embeddings = observed.predictions.embedding[: self.compared], self._real.predictions.embedding
         return {"frechet_distance": frechet_distance(*embeddings), "kernel_distance": kernel_distance(*embeddings)}
 
     def _ndb(self, observed):

@@ -36,7 +36,9 @@ def test_frechet_of_fewer_sounds_than_dimensions(rng):
     assert frechet_distance(a, b) == pytest.approx(expected)
 
 
-def test_kernel_distance_agrees_with_scikit_learn(rng):
+@pytest.mark.parametrize("rows_at_once", [1000, 7])
+def test_kernel_distance_agrees_with_scikit_learn(rng, monkeypatch, rows_at_once):
+    monkeypatch.setattr("kgan.evaluation.distances.ROWS_AT_ONCE", rows_at_once)
     a, b = rng.normal(0, 1, (40, 12)), rng.normal(0.3, 1, (50, 12))
     kernels = [polynomial_kernel(x, y, degree=3, coef0=1) for x, y in ((a, a), (b, b), (a, b))]  # gamma = 1 / width
     within = [k[~np.eye(len(k), dtype=bool)].mean() for k in kernels[:2]]
