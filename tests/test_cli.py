@@ -160,10 +160,11 @@ def test_a_run_is_named_after_what_its_files_say(said, tmp_path, monkeypatch, ti
 
 
 def test_scripts_are_doors_to_the_commands():
-    for name in ("train", "generate", "export"):
-        script = Path(__file__).parent.parent / "scripts" / f"{name}.py"
+    scripts = sorted((Path(__file__).parent.parent / "scripts").glob("*.py"))
+    assert len(scripts) == 7
+    for script in scripts:
         shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
-        assert shown.startswith(f"usage: kgan {name} ")
+        assert shown.startswith(f"usage: kgan {script.stem.removesuffix('_table')} ")
 
 
 @pytest.mark.parametrize(
@@ -183,8 +184,9 @@ def test_the_commands_it_suggests_run_as_it_was_run(monkeypatch, tmp_path, start
 
 
 def test_help_teaches_by_example(capsys):
-    for command in ("train", "prepare", "generate", "export", "benchmark"):
+    benchmarks = ("benchmark pipeline", "benchmark train", "benchmark generate")
+    for command in ("train", "prepare", "generate", "evaluate", "reproduce", "export", *benchmarks):
         with pytest.raises(SystemExit) as end:
-            main([command, "--help"])
+            main([*command.split(), "--help"])
         assert end.value.code == 0
         assert f"kgan {command} " in capsys.readouterr().out.partition("examples:")[2]
