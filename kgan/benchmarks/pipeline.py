@@ -103,11 +103,10 @@ def benchmark_pipeline(clips=6872, seconds=5.0, rounds=3, json_file=None):
 
 
 READER = """
-import resource, sys
+import sys
+from kgan.benchmarks.memory import peak_mib
 from kgan.benchmarks.pipeline import _batches_of, _clips_per_second
 from kgan.data.shards import ShardedSounds
-def peak_mib():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 started_mib = peak_mib()
 _clips_per_second(_batches_of(ShardedSounds(sys.argv[1])), float(sys.argv[2]))
 print(started_mib, peak_mib())

@@ -205,17 +205,21 @@ def torch_runners(dim, batch_size):
 
 
 MEMORY = """
-import resource, sys, tempfile
+import sys, tempfile
 from pathlib import Path
+from kgan.benchmarks.memory import peak_mib
 name, dim, batch_size, precision = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 if name == "kgan":
     from kgan.benchmarks.train import _kgan, measure
     with tempfile.TemporaryDirectory() as scratch:
         measure(*_kgan(dim, batch_size, precision, Path(scratch)), {}, 1, 2)
 else:
-    from kgan.benchmarks.train import torch_runners
-    torch_runners(dim, batch_size)[name](3)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+    import torch
+    from kgan.benchmarks.torch_wavegan import VARIANTS, TorchWGANGP
+    gan, waves = TorchWGANGP(dim, **VARIANTS[name]), torch.rand(5 * batch_size, 16384)
+    for _ in range(3):
+        gan.iteration(waves)
+print(peak_mib())
 """
 
 
