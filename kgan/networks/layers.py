@@ -31,10 +31,12 @@ class LeakyReLU(keras.layers.LeakyReLU):
 def _leaky_relu(inputs, slope):
     @tf.custom_gradient
     def activate(x):
-        def gradient(upstream):
-            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=tf.stop_gradient(x), alpha=slope)
+        y = tf.nn.leaky_relu(x, slope)
 
-        return tf.nn.leaky_relu(x, slope), gradient
+        def gradient(upstream):  # by the output, whose sign is the input's: the input's memory is free
+            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=tf.stop_gradient(y), alpha=slope)
+
+        return y, gradient
 
     return activate(inputs)
 

@@ -9,6 +9,8 @@ backward and twice backward, as a gradient penalty needs.
 import keras
 import tensorflow as tf
 
+from kgan.networks.convolution import convolve
+
 
 class _Strided(keras.layers.Layer):
     """What the convolution and its transpose share: hyper-parameters, and taps aligned to the stride."""
@@ -50,6 +52,9 @@ class _Strided(keras.layers.Layer):
         """Return the kernel as (folded taps, strides, *, *)."""
         kernel = tf.pad(tf.convert_to_tensor(self.kernel), [[self._taps_before, self._taps_after], [0, 0], [0, 0]])
         return tf.reshape(kernel, (self._folded_taps, self.strides, *self.kernel.shape[1:]))
+
+    def _convolve(self, inputs, kernel, training):
+        return convolve(inputs, kernel) if training else tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")
 
     def _with_bias(self, outputs):
         return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
@@ -94,13 +99,13 @@ class StridedConv1D(_Strided):
             raise ValueError(f"The length must be a multiple of strides={self.strides}. Received: length={length}")
         self._add_weights((self.kernel_size, channels, self.filters))
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         _, length, channels = inputs.shape
         folded = tf.reshape(inputs, (-1, length // self.strides, self.strides * channels))
         kernel = tf.reshape(
             self._kernel_by_position(), (self._folded_taps, self.strides * channels, self.filters)
         )  # (folded taps, strides * channels, filters)
-        return self._with_bias(tf.nn.conv1d(folded, kernel, stride=1, padding="SAME"))
+        return self._with_bias(self._convolve(folded, kernel, training))
 
     def compute_output_shape(self, input_shape):
         batch, length, _ = input_shape
@@ -132,13 +137,13 @@ class StridedConv1DTranspose(_Strided):
     def build(self, input_shape):
         self._add_weights((self.kernel_size, self.filters, input_shape[-1]))
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         _, length, channels = inputs.shape
         # Every output sample is a dot product with the inputs around it, taken in reverse order: its phase within the
         # stride picks the taps. (folded taps, strides, filters, channels) -> (folded taps, channels, strides * filters)
         kernel = tf.transpose(tf.reverse(self._kernel_by_position(), axis=[0]), (0, 3, 1, 2))
         kernel = tf.reshape(kernel, (self._folded_taps, channels, self.strides * self.filters))
-        folded = tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")
+        folded = self._convolve(inputs, kernel, training)
         return self._with_bias(tf.reshape(folded, (-1, length * self.strides, self.filters)))
 
     def compute_output_shape(self, input_shape):

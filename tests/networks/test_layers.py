@@ -39,7 +39,10 @@ def test_the_penalty_and_its_gradients_are_those_of_keras_s_layer(rng, monkeypat
 
 
 def test_nothing_goes_back_through_the_forward_pass_at_the_penalty_s_points():
-    """Of the three convolutions: forward, the gradient, and each of its two inputs' gradients in turn."""
+    """Of the three convolutions: forward, the gradient, and each of its two inputs' gradients in turn.
+
+    Those of the kernels of the two with few positions are one product for each of seven taps.
+    """
     critic = wave_critic(1024, dim=4)
 
     @tf.function
@@ -53,7 +56,9 @@ def test_nothing_goes_back_through_the_forward_pass_at_the_penalty_s_points():
     used = [output.op.name for output in graph.outputs]
     live = tf.compat.v1.graph_util.extract_sub_graph(graph.as_graph_def(), used)
     count = collections.Counter(node.op for node in live.node)
-    assert (count["Conv2D"], count["Conv2DBackpropInput"], count["Conv2DBackpropFilter"]) == (6, 3, 3)
+    assert (count["Conv2D"], count["Conv2DBackpropInput"], count["Conv2DBackpropFilter"]) == (6, 3, 1)
+    products = [node for node in live.node if node.op == "MatMul" and node.attr["transpose_a"].b]
+    assert len(products) == 2 * 7 + 1  # and the dense layer's
 
 
 def test_the_exported_graph_has_the_plain_operation(rng):

@@ -27,10 +27,10 @@ def test_equals_keras_forward_and_gradient(ours_class, keras_class, kernel_size,
     ours, theirs, inputs = pair(ours_class, keras_class, kernel_size, strides)
     assert [w.shape for w in ours.weights] == [w.shape for w in theirs.weights]
     results = []
-    for layer in (ours, theirs):
+    for layer, training in ((ours, {"training": True}), (theirs, {})):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs = layer(inputs)
+            outputs = layer(inputs, **training)
             loss = tf.reduce_sum(tf.sin(outputs) * tf.random.stateless_normal(outputs.shape, (0, 2), dtype="float64"))
         results.append([outputs, *tape.gradient(loss, [inputs, *layer.trainable_variables])])
     for mine, expected in zip(*results, strict=True):
@@ -47,11 +47,11 @@ def test_equals_keras_in_float32_within_rounding(ours_class, keras_class):
 def test_gradient_of_a_gradient_equals_keras():
     ours, theirs, inputs = pair(StridedConv1D, keras.layers.Conv1D, 25, 4)
     results = []
-    for layer in (ours, theirs):
+    for layer, training in ((ours, {"training": True}), (theirs, {})):
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
                 inner.watch(inputs)
-                score = tf.reduce_sum(tf.nn.softplus(layer(inputs)))
+                score = tf.reduce_sum(tf.nn.softplus(layer(inputs, **training)))
             penalty = tf.reduce_sum(tf.square(inner.gradient(score, inputs)))
         results.append(outer.gradient(penalty, layer.kernel))
     np.testing.assert_allclose(results[0], results[1], rtol=1e-9)
