@@ -19,7 +19,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
-from kgan.data.sounds import Sounds, to_int16
+from kgan.data.sounds import Sounds, taken, to_int16
 from kgan.errors import InputError
 from kgan.files import cache_folder, remove_unfinished, whole_folder
 
@@ -88,7 +88,7 @@ def load_notes(split="train", sample_rate_hz=16000, length_samples=16384, channe
     columns = np.array([notes[i] for i in chosen], np.int32).T
     labels = dict(zip(("instrument", "family", "source", "pitch", "velocity"), columns, strict=True))
     return Sounds(
-        audio=np.load(folder / "audio.npy", mmap_mode="r")[chosen],
+        audio=taken(np.load(folder / "audio.npy", mmap_mode="r"), chosen),
         sample_rate_hz=sample_rate_hz,
         ids=[_note_id(*notes[i]) for i in chosen],
         labels=labels,

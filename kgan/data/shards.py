@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from kgan.data.sounds import FULL_SCALE, Sounds
+from kgan.data.sounds import FULL_SCALE, Sounds, empty_clips
 from kgan.errors import InputError
 from kgan.files import as_path, whole_file
 
@@ -150,7 +150,7 @@ class ShardedSounds:
 
     def read(self, indices):
         """Return int16 clips `(count, samples[, channels])` by number, in the order asked for."""
-        clips = np.empty((len(indices), *self.clip_shape), "<i2")
+        clips = empty_clips((len(indices), *self.clip_shape))
         shards = self._shard_of[indices]
         order = np.argsort(shards, kind="stable")
         # Each file is opened for the clips of this call alone: a large set has more shards than a process may keep open.

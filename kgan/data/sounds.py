@@ -1,10 +1,12 @@
 import functools
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tqdm import tqdm
 
 FULL_SCALE = 32768.0  # int16 sample of amplitude 1.0, as libsndfile reads PCM16
+ALIGNMENT_BYTES = 64  # of memory that TensorFlow uses as it stands
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Sounds:
         """Return those clips alone, in the order of `indices`."""
         return replace(
             self,
-            audio=self.audio[indices],
+            audio=taken(self.audio, indices),
             ids=[self.ids[i] for i in indices],
             labels={kind: values[indices] for kind, values in self.labels.items()},
         )
@@ -53,6 +55,8 @@ class Sounds:
 
         # Asked for first while a graph is traced, it would belong to that graph alone.
         with tf.init_scope(), tf.device("CPU:0"):
+            if self.audio.flags.carray and self.audio.ctypes.data % ALIGNMENT_BYTES == 0:
+                return tf.experimental.dlpack.from_dlpack(self.audio.__dlpack__())  # the same memory, not a copy
             return tf.constant(self.audio)
 
     def gather(self, indices):
@@ -65,6 +69,21 @@ class Sounds:
         """Yield all clips once, in order, as float32 batches of at most `size`, with a progress bar."""
         for start in tqdm(range(0, len(self), size), "Measuring the sounds", unit="batch", leave=False):
             yield self.waveforms(slice(start, start + size))
+
+
+def empty_clips(shape):
+    """Return an int16 array of undefined values whose memory TensorFlow can share."""
+    size_bytes = 2 * math.prod(shape)
+    buffer = np.empty(size_bytes + ALIGNMENT_BYTES, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT_BYTES
+    return buffer[start : start + size_bytes].view(np.int16).reshape(shape)
+
+
+def taken(clips, indices):
+    """Return int16 clips by number, in memory that TensorFlow can share."""
+    indices = np.arange(len(clips))[indices]
+    chosen = empty_clips((len(indices), *clips.shape[1:]))
+    return np.take(clips, indices, axis=0, out=chosen, mode="clip")  # "raise" would copy; the line above raised
 
 
 def to_int16(audio):
