@@ -61,8 +61,8 @@ def _kernel_gradient(inputs, upstream, taps):
     products = []
     for offset in range(-(taps // 2), taps // 2 + 1):
         overlap = max(positions - abs(offset), 0)  # what lies beyond is padding
-        seen = inputs[:, max(offset, 0) :][:, :overlap]
-        caused = upstream[:, max(-offset, 0) :][:, :overlap]
+        seen = tf.slice(inputs, (0, min(max(offset, 0), positions), 0), (-1, overlap, -1))
+        caused = tf.slice(upstream, (0, min(max(-offset, 0), positions), 0), (-1, overlap, -1))
         products.append(
             tf.matmul(tf.reshape(seen, (-1, channels)), tf.reshape(caused, (-1, upstream.shape[2])), transpose_a=True)
         )
