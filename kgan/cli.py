@@ -94,7 +94,7 @@ def _add_train(subparsers):
     )  # fmt: skip
     command.usage = "kgan train [-h] [--model MODEL] [--repr REPR] [--data DATA] [--run FOLDER] [--NAME VALUE ...]"
     command.add_argument("--run", metavar="FOLDER", help="the run's folder; runs/MODEL_REPR_DATA unless given")
-    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    _add_config(command)
     values = command.add_argument_group("values (in brackets: configs/base.yaml; the model's and the size's file change some)")
     _add_values(values, fields())
 
@@ -109,7 +109,7 @@ def _add_prepare(subparsers):
     command.usage = "kgan prepare [-h] SOURCE --out FOLDER [--data.NAME VALUE ...]"
     command.add_argument("source", help="nsynth, nsynth/gansynth_subset, a folder of sounds, or an archive of NSynth")
     command.add_argument("--out", metavar="FOLDER", required=True, help="the folder of shards; the same again resumes")
-    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    _add_config(command)
     command.add_argument("--processes", type=_integer(1, 1024), default=-1, help="how many [one for each core]")
     command.add_argument("--runner", help="Apache Beam's, such as DirectRunner; its workers must see both folders")
     command.add_argument("--runner-options", metavar="TEXT", default="", help="arguments of Beam's pipeline")
@@ -134,7 +134,7 @@ def _add_evaluate(subparsers):
     command.add_argument("--out", metavar="FILE", help="new files: its name with .md, .csv, .json and .png")
     _add_best(command)
     _add_scoring(command)
-    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    _add_config(command)
     of_data = {name: field for name, field in fields().items() if name == "seed" or name.startswith("data.")}
     del of_data["data.split"]
     _add_values(
@@ -159,7 +159,7 @@ def _add_reproduce(subparsers):
     )
     _add_scoring(command)
     command.set_defaults(best=False)
-    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
+    _add_config(command)
     shared = {name: field for name, field in fields().items() if name not in ("model", "repr", "data.split")}
     _add_values(command.add_argument_group("values of all four runs (in brackets: configs/base.yaml)"), shared)
 
@@ -167,32 +167,44 @@ def _add_reproduce(subparsers):
 def _add_benchmark(subparsers):
     summary = "Measure the speed of a part of kgan beside what people would otherwise use."
     parts = subparsers.add_parser("benchmark", help=summary, description=summary, allow_abbrev=False)
-    parts = parts.add_subparsers(required=True, metavar="pipeline | train | generate")
+    parts = parts.add_subparsers(required=True, metavar="pipeline | train | scaling | generate")
 
     example = "kgan benchmark pipeline --clips 100000 --json out.json"
-    command = _add_command(parts, "pipeline", commands.benchmark_pipeline, example)
+    command = _add_part(parts, "pipeline", commands.benchmark_pipeline, example, rounds=3)
     command.add_argument("--clips", type=_integer(1000), default=6872, help="clips in the shards, 32 KiB each on disk [6872]")
     command.add_argument("--seconds", type=float, default=5.0, help="of each measurement [5]")
-    command.add_argument("--rounds", type=_integer(1), default=3, help="how often each is measured, in turns [3]")
-    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
 
     example = "kgan benchmark train --dim 32 --against torch --json out.json"
-    command = _add_command(parts, "train", commands.benchmark_train, example)
-    command.add_argument("--dim", type=_integer(1), default=32, help="width of the networks [32]")
+    command = _add_part(parts, "train", commands.benchmark_train, example, rounds=5)
+    _add_contest(command)
     command.add_argument("--batch-size", type=_integer(2), default=64, help="examples in a critic step [64]")
     command.add_argument("--precision", default="auto", help="of kgan's networks [auto]")
-    command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
-    command.add_argument("--rounds", type=_integer(1), default=5, help="how often each is measured, in turns [5]")
     command.add_argument("--iterations", type=_integer(1), default=2, help="of each measurement [2]")
-    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
+
+    command = _add_part(parts, "scaling", commands.benchmark_scaling, "kgan benchmark scaling --out scaling.png", rounds=5)
+    command.add_argument("--precision", default="auto", help="of the networks [auto]")
+    command.add_argument("--out", metavar="FILE.png", help="draw seconds against operations there")
 
     example = "kgan benchmark generate --dim 32 --against torch --json out.json"
-    command = _add_command(parts, "generate", commands.benchmark_generate, example)
-    command.add_argument("--dim", type=_integer(1), default=32, help="width of the generator [32]")
-    command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
-    command.add_argument("--rounds", type=_integer(1), default=5, help="how often each is measured, in turns [5]")
+    command = _add_part(parts, "generate", commands.benchmark_generate, example, rounds=5)
+    _add_contest(command)
     command.add_argument("--seconds", type=float, default=2.0, help="of each measurement [2]")
+
+
+def _add_part(parts, name, function, example, rounds):
+    command = _add_command(parts, name, function, example)
+    command.add_argument("--rounds", type=_integer(1), default=rounds, help=f"how often each is measured [{rounds}]")
     command.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    return command
+
+
+def _add_contest(command):
+    command.add_argument("--dim", type=_integer(1), default=32, help="width of the networks [32]")
+    command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
+
+
+def _add_config(command):
+    command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
 
 
 def _add_best(command):

@@ -201,12 +201,10 @@ def _data_of(paths):
 
     found = {}
     for path in paths:
-        if RunFolder(path).exists():
-            file = RunFolder(path).config_file
-        elif path.suffix != ".json" and _succeeds(saved_model_version, path):
-            file = saved_model_version(path) / CONFIG_FILE
-        else:
+        kind = _kind_of(path)
+        if kind not in ("run", "SavedModel"):
             continue
+        file = RunFolder(path).config_file if kind == "run" else saved_model_version(path) / CONFIG_FILE
         flat = flatten(read_yaml(file))
         found[path] = {name: flat[name] for name in flat if name.startswith("data.") and name in fields()}
     if any(values != next(iter(found.values())) for values in found.values()):
@@ -220,22 +218,19 @@ def _evaluate(sources, told, options):
     from kgan.data.load import load_splits
     from kgan.evaluation.evaluate import evaluate, folder_sounds
     from kgan.evaluation.table import read_table
-    from kgan.serving.saved_model import saved_model_version
     from kgan.training.build import build_clipping, build_filter
-    from kgan.training.run_folder import RunFolder
 
     config = load_config(told)
     clipping = build_clipping(config)
     experiments, earlier = {}, []
     for name, path in sources.items():
-        if path.suffix == ".json":
+        kind = _kind_of(path)
+        if kind == "table":
             earlier.append(read_table(path))
-        elif RunFolder(path).exists() or _succeeds(saved_model_version, path):
-            experiments[name] = partial(_generated, path, options.best, clipping)
-        elif path.is_dir():
+        elif kind == "folder":
             experiments[name] = lambda count, seed, path=path: (folder_sounds(path, clipping, count, seed), {})
         else:
-            raise InputError(f"A source must be a run, a SavedModel, a folder of sounds or a table's .json. Received: {path}.")
+            experiments[name] = partial(_generated, path, options.best, clipping)
     parts = load_splits(config.data.source, config.data.labels_csv, clipping, build_filter(config))
     what = {"data": config.data.source, "earlier": earlier, "architecture": options.classifier, "label": options.label}
     return evaluate(experiments, *parts, **what, metrics=_metrics(options), count=options.count, seed=config.seed)
@@ -257,12 +252,28 @@ def _generated(path, best, clipping, count, seed):
     return generated(synthesizer, count, seed), {"iterations": synthesizer.step}
 
 
-def _succeeds(function, argument):
+def _kind_of(path):
+    """Return what a source of `evaluate` is: a table, a run, a SavedModel or a folder of sounds.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    from kgan.serving.saved_model import saved_model_version
+    from kgan.training.run_folder import RunFolder
+
+    if path.suffix == ".json":
+        return "table"
+    if RunFolder(path).exists():
+        return "run"
     try:
-        function(argument)
+        saved_model_version(path)
     except InputError:
-        return False
-    return True
+        if path.is_dir():
+            return "folder"
+        raise InputError(
+            f"A source must be a run, a SavedModel, a folder of sounds or a table's .json. Received: {path}."
+        ) from None
+    return "SavedModel"
 
 
 def _show_table(result, out):
@@ -292,6 +303,17 @@ def benchmark_train(options):
 
     sizes = options.batch_size, options.precision
     benchmark_train(options.dim, *sizes, options.against, options.rounds, options.iterations, options.json)
+    return 0
+
+
+def benchmark_scaling(options):
+    """Measure how the time of an iteration grows with batch, width and length, and draw it."""
+    if options.out and Path(options.out).exists():
+        raise InputError(f"--out must be a new file. Received: {options.out}, which exists.")
+    import_tensorflow_quietly()
+    from kgan.benchmarks.scaling import benchmark_scaling
+
+    benchmark_scaling(options.precision, options.rounds, options.out, options.json)
     return 0
 
 

@@ -5,6 +5,8 @@ import io
 import librosa
 import numpy as np
 
+from kgan.audio.signal import mono
+
 FFT_SAMPLES, HOP_SAMPLES = 1024, 128
 FLOOR_DB = -80.0
 SHOWN_CLIPS = 64
@@ -32,17 +34,16 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8):
     """
     from matplotlib.figure import Figure
 
-    audio = np.asarray(audio)[:SHOWN_CLIPS]
-    mono = audio if audio.ndim == 2 else audio.mean(axis=2)
-    columns = min(columns, len(mono))
-    rows = -(-len(mono) // columns)
+    clips = mono(np.asarray(audio)[:SHOWN_CLIPS])
+    columns = min(columns, len(clips))
+    rows = -(-len(clips) // columns)
     heights = [1, 3] if made_db is None else [1, 3, 3]
     figure = Figure(figsize=(1.9 * columns + 0.6, 0.6 * sum(heights) * rows + 0.4), layout="constrained")
     axes = figure.subplots(len(heights) * rows, columns, squeeze=False, height_ratios=heights * rows)
     for ax in axes.flat:
         ax.set_axis_off()
-    duration_s = mono.shape[1] / sample_rate_hz
-    for i, clip in enumerate(mono):
+    duration_s = clips.shape[1] / sample_rate_hz
+    for i, clip in enumerate(clips):
         row, column = divmod(i, columns)
         panels = axes[len(heights) * row : len(heights) * (row + 1), column]
         wave, spectrum = panels[0], panels[-1]

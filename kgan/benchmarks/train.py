@@ -17,6 +17,7 @@ from kgan.config import load_config
 from kgan.data.notes import load_notes
 from kgan.data.pipeline import training_dataset
 from kgan.errors import InputError
+from kgan.networks.wave import START_LENGTH, wave_strides
 from kgan.representations import Wave
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan
@@ -86,20 +87,21 @@ def to_markdown(result):
     return "\n".join([*lines, f"Peak memory of a process of its own: {', '.join(memory)}."])
 
 
-def operations_per_iteration(dim, batch_size, n_critic=5):
-    """Return the multiplications and additions of an iteration's convolutions and dense layers, for 16384 samples.
+def operations_per_iteration(dim, batch_size, length_samples=LENGTH_SAMPLES, n_critic=5):
+    """Return the multiplications and additions of an iteration's convolutions and dense layers.
 
     With G and C those of a forward pass, and F those of the critic's first layer: a critic step needs G for the fakes, 3 C
     forward, 2 (2 C - F) backward for real and fake, whose own gradient nobody asks for, and C + 2 C for the penalty's gradient
     and that gradient's own. A generator step needs 3 G + 2 C, less the gradient of the latents, which is small.
     """
-    widths = [16 * dim, 8 * dim, 4 * dim, 2 * dim, dim, 1]
-    lengths = [16 * 4**i for i in range(6)]
-    layers = [2 * 25 * a * b * length for a, b, length in zip(widths, widths[1:], lengths, strict=False)]
-    generator = sum(layers) + 2 * 100 * 16 * widths[0]
-    critic = sum(layers) + 2 * 16 * widths[0]
+    strides = wave_strides(length_samples)
+    widths = [dim * 2**i for i in reversed(range(len(strides)))] + [1]
+    lengths = START_LENGTH * np.cumprod([1, *strides[:-1]])
+    layers = [2 * 25 * a * b * int(length) for a, b, length in zip(widths, widths[1:], lengths, strict=False)]
+    latents = 2 * 100 * START_LENGTH * widths[0]
+    generator = sum(layers) + latents
+    critic = sum(layers) + 2 * START_LENGTH * widths[0]
     critic_step = generator + 10 * critic - 2 * layers[-1]
-    latents = 2 * 100 * 16 * widths[0]
     return batch_size * (n_critic * critic_step + 3 * generator - latents + 2 * critic)
 
 

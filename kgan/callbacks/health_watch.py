@@ -2,7 +2,8 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-SILENT_PEAK = 1e-3  # -60 dB
+from kgan.audio.signal import SILENT_PEAK
+
 COLLAPSED_VARIATION = 0.05  # of the sounds' level
 EXPLODING_GAP_RATIO = 20.0  # to the median so far
 EXPLODING_GAP = 100.0

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from kgan.audio.signal import mono
 from kgan.data.pipeline import training_dataset
 from kgan.errors import InputError, unknown_name
 from kgan.evaluation.log_mel import LogMel
@@ -48,7 +49,7 @@ class Classifier:
 
     Attributes:
         description: a dictionary with all that tells it from another: `architecture`, `label`, `classes`, `sample_rate_hz`,
-            `length_samples`, `data`, how many sounds it was trained and tested on, its `accuracy` and `pitch_accuracy` on the
+            `length_samples`, how many sounds it was trained and tested on, its `accuracy` and `pitch_accuracy` on the
             test sounds, and the `fingerprint` of its weights.
     """
 
@@ -169,11 +170,6 @@ def fingerprint(sounds):
         digest.update(kind.encode() + np.asarray(sounds.labels[kind], np.int64).tobytes())
     digest.update(sounds.waveforms(some).tobytes())
     return digest.hexdigest()[:16]
-
-
-def mono(audio):
-    """Return `(batch, samples)` of audio that may have channels."""
-    return audio if audio.ndim == 2 else audio.mean(axis=2)
 
 
 def mel_network(length_samples, sample_rate_hz):

@@ -5,8 +5,9 @@ import functools
 import numpy as np
 
 from kgan.audio.pitch import FRAME_S
+from kgan.audio.signal import SILENT_PEAK, mono
 from kgan.errors import InputError
-from kgan.evaluation.classifier import has_pitches, mono
+from kgan.evaluation.classifier import has_pitches
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance
 from kgan.evaluation.inception_score import SPLITS, inception_score
@@ -19,7 +20,6 @@ COMPARED_SOUNDS = 1_000  # of which all scores but the inception score take so m
 REFERENCE_SOUNDS = 10_000
 BATCH_SIZE = 64
 MEL_FFT_SAMPLES = 2048
-SILENT_PEAK = 1e-3  # -60 dB
 
 
 class Evaluator:

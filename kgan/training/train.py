@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kgan.audio.pitch import FRAME_S, estimate_pitch
+from kgan.audio.signal import mono
 from kgan.callbacks import (
     Budget,
     Checkpoint,
@@ -125,8 +126,7 @@ def _compare(synthesizer, sounds, seed):
     fake = synthesizer.generate(synthesizer.latents(count, seed))
     pitch_counts = []
     for name, audio in (("Generated", fake), ("Real", real)):
-        audio = audio if audio.ndim == 2 else audio.mean(axis=2)
-        found = estimate_pitch(audio, sounds.sample_rate_hz)
+        found = estimate_pitch(mono(audio), sounds.sample_rate_hz)
         clear = found.harmonicity > CLEAR_HARMONICITY
         pitches = np.unique(np.round(12 * np.log2(found.frequency_hz[clear] / 440)))
         tqdm.write(
