@@ -108,6 +108,8 @@ def operations_per_iteration(dim, batch_size, length_samples=LENGTH_SAMPLES, n_c
 class Turns(keras.callbacks.Callback):
     """Time iterations of `fit`, this callback listed last, and in turns with them those of other runners.
 
+    The first iteration of each turn is not timed: it finds the caches full of another's data.
+
     Args:
         others: `{name: function}`; each does as many iterations as it is told.
         rounds: how often each is timed.
@@ -121,24 +123,27 @@ class Turns(keras.callbacks.Callback):
         super().__init__()
         self.others, self.rounds, self.iterations = others, rounds, iterations
         self.times_s = {name: [] for name in (KGAN_FIT, *others)}
+        self._done = -1  # the very first iteration compiles
         self._began_s = None
 
     def on_train_batch_end(self, batch, logs=None):
-        if batch == 0:  # it compiled
-            for run in self.others.values():
-                run(1)
-        elif batch % self.iterations == 0:
-            self.times_s[KGAN_FIT].append((time.perf_counter() - self._began_s) / self.iterations)
+        self._done += 1
+        if self._done == 1:
+            self._began_s = time.perf_counter()
+        elif self._done == 1 + self.iterations:
+            self._note(KGAN_FIT)
             for name, run in self.others.items():
                 time.sleep(PAUSE_S)
-                began_s = time.perf_counter()
+                run(1)
+                self._began_s = time.perf_counter()
                 run(self.iterations)
-                self.times_s[name].append((time.perf_counter() - began_s) / self.iterations)
-            self.model.stop_training = len(self.times_s[KGAN_FIT]) == self.rounds
+                self._note(name)
             time.sleep(PAUSE_S)
-        else:
-            return
-        self._began_s = time.perf_counter()
+            self._done = 0
+            self.model.stop_training = len(self.times_s[KGAN_FIT]) == self.rounds
+
+    def _note(self, name):
+        self.times_s[name].append((time.perf_counter() - self._began_s) / self.iterations)
 
 
 def measure(gan, dataset, callbacks, others, rounds, iterations):
@@ -151,7 +156,7 @@ def measure(gan, dataset, callbacks, others, rounds, iterations):
         float(logs["critic_loss"])
 
     turns = Turns({KGAN_STEP: step} | others, rounds, iterations)
-    gan.fit(dataset, steps_per_epoch=rounds * iterations + 1, shuffle=False, verbose=0, callbacks=[*callbacks, turns])
+    gan.fit(dataset, steps_per_epoch=rounds * (iterations + 1) + 1, shuffle=False, verbose=0, callbacks=[*callbacks, turns])
     return turns.times_s
 
 
@@ -217,7 +222,7 @@ name, dim, batch_size, precision = sys.argv[1], int(sys.argv[2]), int(sys.argv[3
 if name == "kgan":
     from kgan.benchmarks.train import _kgan, measure
     with tempfile.TemporaryDirectory() as scratch:
-        measure(*_kgan(dim, batch_size, precision, Path(scratch)), {}, 1, 2)
+        measure(*_kgan(dim, batch_size, precision, Path(scratch)), {}, 1, 1)
 else:
     import torch
     from kgan.benchmarks.torch_wavegan import VARIANTS, TorchWGANGP

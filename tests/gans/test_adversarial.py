@@ -210,13 +210,14 @@ def test_fit_in_a_compiled_graph_equals_eager_steps(make_gan, tiny_sounds, weigh
         np.testing.assert_allclose(mine, expected, atol=2e-5)
 
 
-def test_xla_compiles_the_step_that_a_gpu_runs(make_gan):
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_xla_compiles_the_step_that_a_gpu_runs(make_gan, dtype):
     """XLA draws other noise from the same seed, so the terms of one step are compared within a margin."""
 
     def small_steps():
         return keras.optimizers.SGD(1e-4)
 
-    plain, compiled = (make_gan(optimizer=small_steps, n_critic=2, ema_decay=0.9) for _ in range(2))
+    plain, compiled = (make_gan(optimizer=small_steps, n_critic=2, ema_decay=0.9, dtype=dtype) for _ in range(2))
     compiled.compile(small_steps(), small_steps(), jit_compile=True)
     examples = tf.data.Dataset.from_tensors(batch_of(plain, size=16))
     results = [gan.fit(examples, epochs=1, verbose=0).history for gan in (plain, compiled)]

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from kgan.gans.losses import gradient_penalty
@@ -22,6 +23,20 @@ def test_critic_step_lowers_the_published_loss_by_hand(make_gan):
     for mine, hand in zip(gan.critic.trainable_variables[:-1], expected, strict=True):
         np.testing.assert_allclose(mine, hand, atol=1e-6)
     np.testing.assert_allclose(gan.get_metrics_result()["gradient_penalty"], penalty, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_the_penalty_is_computed_in_float32_under_any_policy(make_gan, dtype):
+    """Slopes of 1e-5, whose squares are zero in float16, and as many waves as tell it from the rounding of the networks."""
+    real, fake = (tf.random.stateless_uniform((16, 1024, 1), (0, i), -1.0, 1.0) for i in range(2))
+    penalties = []
+    for gan in (make_gan(), make_gan(dtype=dtype)):
+        gan.critic.layers[-1].kernel.assign(gan.critic.layers[-1].kernel * 1e-4)
+        ((_, penalty),) = gan.critic_penalties(real, fake, folded_seed(0, 1)).values()
+        assert penalty.dtype == tf.float32
+        penalties.append(1.0 - float(penalty))  # about twice the slope
+    assert 0 < penalties[0] < 1e-2
+    assert penalties[1] == pytest.approx(penalties[0], rel=0.05)
 
 
 def test_mixing_coefficients_are_uniform_and_one_per_example(make_gan):
