@@ -15,7 +15,7 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=[*find_packages(include=["kgan", "kgan.*"]), "kgan.configs"],
     package_dir={"kgan.configs": "configs"},  # the same files serve a checkout and an installed package
-    package_data={"kgan.configs": ["*.yaml"]},
+    package_data={"kgan.configs": ["*.yaml"], "kgan.serving": ["docker/*"]},
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "keras>=3.8,<4",
@@ -46,6 +46,7 @@ setup(
         "beam": ["apache-beam>=2.60", "universal-pathlib>=0.2.2"],
         "benchmark": ["torch>=2.4"],
         "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
+        "serve": ["tensorflow-serving-api>=2.18,<2.22"],
         "test": [
             "pytest>=8",
             "ruff>=0.15,<0.16",
@@ -54,6 +55,7 @@ setup(
             "ipykernel>=6",
             "apache-beam>=2.60",
             "universal-pathlib>=0.2.2",
+            "tensorflow-serving-api>=2.18,<2.22",
         ],
     },
     entry_points={"console_scripts": ["kgan = kgan.cli:main"]},

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from kgan.networks import FoldedConv1DTranspose, StridedConv1DTranspose
 from kgan.noise import folded_seed, latent_noise
 
 BATCH_SIZE = 64  # sounds made at once by `generate`
@@ -23,6 +24,7 @@ class Synthesizer:
 
     Attributes:
         step: iterations that the weights have been trained for.
+        parameters: number of the generator's weights.
 
     Example:
         >>> synthesizer = Synthesizer(gan, Wave(), sample_rate_hz=16000)
@@ -35,8 +37,9 @@ class Synthesizer:
         self.latent_dim = gan.latent_dim
         self.latent_distribution = gan.latent_distribution
         self.representation = representation
-        self.generator = _float32_copy(gan.best_generator)
-        self.step = int(gan.step)
+        self.generator = _inference_copy(gan.best_generator)
+        self.parameters = gan.best_generator.count_params()
+        self.refresh(gan)
         self._audio = tf.function(
             lambda latents: limited(representation.decode(self.generator(latents, training=False))),
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32)],
@@ -46,7 +49,12 @@ class Synthesizer:
 
     def refresh(self, gan):
         """Take over the weights that the GAN has now."""
-        self.generator.set_weights(gan.best_generator.get_weights())
+        for layer in gan.best_generator.layers:
+            mine = self.generator.get_layer(layer.name)
+            if isinstance(mine, FoldedConv1DTranspose):
+                mine.take(layer)
+            else:
+                mine.set_weights(layer.get_weights())
         self.step = int(gan.step)
 
     def audio(self, latents):
@@ -115,10 +123,10 @@ def limited(audio):
     return audio / tf.maximum(peaks, 1.0)
 
 
-def _float32_copy(model):
-    def float32_layer(layer):
+def _inference_copy(model):
+    def inference_layer(layer):
+        if isinstance(layer, StridedConv1DTranspose):
+            return FoldedConv1DTranspose(layer)
         return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
 
-    copy = keras.models.clone_model(model, clone_function=float32_layer)
-    copy.set_weights(model.get_weights())
-    return copy
+    return keras.models.clone_model(model, clone_function=inference_layer)

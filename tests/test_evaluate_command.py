@@ -48,12 +48,17 @@ def data_options(real_folder):
     return ["--data", str(real_folder), "--data.length_samples", str(LENGTH), "--count", "50"]
 
 
-def test_a_run_scores_itself_while_it_trains(scored_run):
+def test_a_run_scores_itself_while_it_trains(scored_run, real_folder):
     rows = (scored_run / "scores.csv").read_text().splitlines()
     assert rows[0].startswith("step,sounds,classifier,inception_score,")
     assert [row.partition(",")[0] for row in rows[1:]] == ["2", "4"]
     assert (scored_run / "scores.png").is_file()
     assert len(list((scored_run / "checkpoints").glob("best_step_*"))) == 1
+    score = float(rows[2].split(",")[3])
+    card = (scored_run / "saved_model/1/MODEL_CARD.md").read_text()
+    assert f"| inception_score | {score:.4g} |" in card
+    assert "| Iterations | 4, batch" in card
+    assert f"{len(list((real_folder).rglob('*.wav')))} sounds" in card
 
 
 def test_runs_saved_models_and_folders_score_alike(scored_run, real_folder, tmp_path, capsys):

@@ -95,13 +95,15 @@ def operations_per_iteration(dim, batch_size, length_samples=LENGTH_SAMPLES, n_c
     and that gradient's own. A generator step needs 3 G + 2 C, less the gradient of the latents, which is small.
     """
     strides = wave_strides(length_samples)
-    widths = [dim * 2**i for i in reversed(range(len(strides)))] + [1]
-    lengths = START_LENGTH * np.cumprod([1, *strides[:-1]])
-    layers = [2 * 25 * a * b * int(length) for a, b, length in zip(widths, widths[1:], lengths, strict=False)]
-    latents = 2 * 100 * START_LENGTH * widths[0]
-    generator = sum(layers) + latents
-    critic = sum(layers) + 2 * START_LENGTH * widths[0]
-    critic_step = generator + 10 * critic - 2 * layers[-1]
+    widths = [1] + [dim * 2**i for i in range(len(strides))]
+    pairs = np.multiply(widths[:-1], widths[1:])
+    # Of a layer's two lengths the shorter counts. Where a stride is 2, the critic's lengths are not the generator's.
+    of_generator = 50 * pairs[::-1] * START_LENGTH * np.cumprod([1, *strides[:-1]])
+    of_critic = 50 * pairs * length_samples // np.cumprod(strides)
+    latents = 2 * 100 * START_LENGTH * widths[-1]
+    generator = int(of_generator.sum()) + latents
+    critic = int(of_critic.sum()) + 2 * START_LENGTH * widths[-1]
+    critic_step = generator + 10 * critic - 2 * int(of_critic[0])
     return batch_size * (n_critic * critic_step + 3 * generator - latents + 2 * critic)
 
 

@@ -29,7 +29,7 @@ def _convolve(inputs, kernel):
     def gradient(upstream):
         return _convolve_back(upstream, kernel), _kernel_gradient(inputs, upstream, kernel.shape[0])
 
-    outputs = [tf.nn.conv1d(inputs, piece, stride=1, padding="SAME") for piece in _pieces(kernel, axis=2)]
+    outputs = [tf.nn.conv1d(inputs, piece, stride=1, padding="SAME") for piece in pieces(kernel, axis=2)]
     return tf.concat(outputs, axis=2), gradient
 
 
@@ -43,12 +43,12 @@ def _convolve_back(upstream, kernel):
     batch, positions, _ = tf.unstack(tf.shape(upstream))
     outputs = [
         tf.nn.conv1d_transpose(upstream, piece, (batch, positions, piece.shape[1]), strides=1, padding="SAME")
-        for piece in _pieces(kernel, axis=1)
+        for piece in pieces(kernel, axis=1)
     ]
     return tf.concat(outputs, axis=2), gradient
 
 
-def _pieces(kernel, axis):
+def pieces(kernel, axis):
     """Split a kernel along its channels or filters, each piece of `PIECE_BYTES` at most where their number allows it."""
     size_bytes = math.prod(kernel.shape) * kernel.dtype.size
     halvings = max(math.ceil(math.log2(size_bytes / PIECE_BYTES)), 0)

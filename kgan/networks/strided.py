@@ -9,7 +9,7 @@ backward and twice backward, as a gradient penalty needs.
 import keras
 import tensorflow as tf
 
-from kgan.networks.convolution import convolve
+from kgan.networks.convolution import convolve, pieces
 
 
 class _Strided(keras.layers.Layer):
@@ -138,13 +138,50 @@ class StridedConv1DTranspose(_Strided):
         self._add_weights((self.kernel_size, self.filters, input_shape[-1]))
 
     def call(self, inputs, training=False):
-        _, length, channels = inputs.shape
+        folded = self._convolve(inputs, self.folded_kernel(), training)
+        return self._with_bias(tf.reshape(folded, (-1, inputs.shape[1] * self.strides, self.filters)))
+
+    def folded_kernel(self):
+        """Return the kernel of the dense convolution, `(folded taps, channels, strides * filters)`."""
         # Every output sample is a dot product with the inputs around it, taken in reverse order: its phase within the
-        # stride picks the taps. (folded taps, strides, filters, channels) -> (folded taps, channels, strides * filters)
+        # stride picks the taps. (folded taps, strides, filters, channels) -> (folded taps, channels, strides, filters)
         kernel = tf.transpose(tf.reverse(self._kernel_by_position(), axis=[0]), (0, 3, 1, 2))
-        kernel = tf.reshape(kernel, (self._folded_taps, channels, self.strides * self.filters))
-        folded = self._convolve(inputs, kernel, training)
-        return self._with_bias(tf.reshape(folded, (-1, length * self.strides, self.filters)))
+        return tf.reshape(kernel, (self._folded_taps, self.kernel.shape[2], self.strides * self.filters))
+
+    def compute_output_shape(self, input_shape):
+        batch, length, _ = input_shape
+        return batch, length * self.strides, self.filters
+
+
+class FoldedConv1DTranspose(keras.layers.Layer):
+    """What a `StridedConv1DTranspose` computes, in float32, for inference: its kernel is folded once, not at each call.
+
+    Args:
+        layer: the built `StridedConv1DTranspose`; see `take`.
+
+    Input and output shape: as the layer's.
+    """
+
+    def __init__(self, layer):
+        super().__init__(name=layer.name, dtype="float32", trainable=False)
+        self.strides, self.filters = layer.strides, layer.filters
+        shapes = [piece.shape for piece in pieces(layer.folded_kernel(), axis=2)]
+        self.kernels = [self.add_weight(name=f"kernel_{i}", shape=shape) for i, shape in enumerate(shapes)]
+        self.bias = self.add_weight(name="bias", shape=(layer.filters,)) if layer.use_bias else None
+        self.built = True
+        self.take(layer)
+
+    def take(self, layer):
+        """Take over the weights that the layer has now."""
+        for mine, piece in zip(self.kernels, pieces(layer.folded_kernel(), axis=2), strict=True):
+            mine.assign(piece)
+        if self.bias is not None:
+            self.bias.assign(layer.bias)
+
+    def call(self, inputs):
+        folded = [tf.nn.conv1d(inputs, tf.convert_to_tensor(kernel), stride=1, padding="SAME") for kernel in self.kernels]
+        outputs = tf.reshape(tf.concat(folded, axis=2), (-1, inputs.shape[1] * self.strides, self.filters))
+        return outputs if self.bias is None else tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias))
 
     def compute_output_shape(self, input_shape):
         batch, length, _ = input_shape

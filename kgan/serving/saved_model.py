@@ -8,13 +8,17 @@ import yaml
 
 from kgan.errors import InputError
 from kgan.files import whole_folder
+from kgan.serving.model_card import model_card
+from kgan.serving.warmup import write_warmup_requests
 from kgan.synthesizer import Synthesizer, item_latents
 
 CONFIG_FILE = "assets/config.yaml"
+CARD_FILE = "MODEL_CARD.md"
 SIGNATURES = ("serving_default", "sample", "wav")
+LARGEST_REQUEST = 256  # sounds: what a request may cost in time and memory
 
 
-def export_saved_model(synthesizer, config_yaml, folder):
+def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=None):
     """Write the next version of a SavedModel, `folder/1`, `folder/2`, ...; earlier versions are not touched.
 
     Signatures, each returning a dictionary:
@@ -23,13 +27,17 @@ def export_saved_model(synthesizer, config_yaml, folder):
             the seed and its index alone.
         `wav`: `latents` -> `wav`, the bytes of a 16-bit WAV file for each.
 
-    It holds stock operations alone, so `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained and
-    for how many iterations.
+    A request is for 1 to 256 sounds, of finite latents; the graph itself refuses others. It holds stock operations alone, so
+    `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained and for how many iterations,
+    `MODEL_CARD.md` what it is. Where the package tensorflow-serving-api is installed, warm-up requests for the server are
+    added.
 
     Args:
         synthesizer: a `kgan.Synthesizer`.
         config_yaml: text of the run's configuration.
         folder: the model's folder; its name is the model's name for TensorFlow Serving.
+        sounds: number of sounds it was trained on, for the model card; None where that is not known.
+        scores: `{name: value}` of its last evaluation, for the model card; None without any.
 
     Returns:
         The version's folder, a `Path`.
@@ -45,6 +53,11 @@ def export_saved_model(synthesizer, config_yaml, folder):
             (scratch / "assets").mkdir(exist_ok=True)
             config_file = scratch / CONFIG_FILE
             config_file.write_text(f"step: {synthesizer.step}\n{config_yaml}", encoding="utf-8")
+            write_warmup_requests(scratch, folder.name, synthesizer.latents(1))
+            size_bytes = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
+            sizes = synthesizer.parameters, size_bytes
+            card = model_card(folder.name, yaml.safe_load(config_yaml), synthesizer.step, *sizes, sounds, scores)
+            (scratch / CARD_FILE).write_text(card, encoding="utf-8")
     except (OSError, tf.errors.OpError) as error:  # TensorFlow's own writer does not raise OSError
         reason = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
         raise InputError(f"A SavedModel needs a folder that can be written. Received: {folder} ({reason}).") from error
@@ -55,14 +68,16 @@ def _write(synthesizer, folder):
     latents_spec = tf.TensorSpec([None, synthesizer.latent_dim], tf.float32, name="latents")
 
     def audio(latents):
-        return {"audio": synthesizer.audio(latents)}
+        return {"audio": synthesizer.audio(_checked(latents))}
 
     def sample(count, seed):
+        with tf.control_dependencies(_count_rules(count)):
+            count = tf.identity(count)
         latents = item_latents(count, seed, synthesizer.latent_dim, synthesizer.latent_distribution)
         return {"audio": synthesizer.audio(latents), "latents": latents}
 
     def wav(latents):
-        waves = synthesizer.audio(latents)
+        waves = synthesizer.audio(_checked(latents))
         waves = waves if waves.shape.rank == 3 else waves[..., tf.newaxis]
         encoded = tf.map_fn(
             lambda wave: tf.audio.encode_wav(wave, synthesizer.sample_rate_hz),
@@ -82,6 +97,20 @@ def _write(synthesizer, folder):
     )
     archive.add_endpoint("wav", wav, input_signature=[latents_spec])
     archive.write_out(str(folder), verbose=False)
+
+
+def _checked(latents):
+    """Return the latents, or let the graph fail and say why."""
+    finite = tf.debugging.Assert(
+        tf.reduce_all(tf.math.is_finite(tf.reshape(latents, [-1]))), ["Latents must be finite. Received: NaN or infinity."]
+    )
+    with tf.control_dependencies([*_count_rules(tf.shape(latents)[0]), finite]):
+        return tf.identity(latents)
+
+
+def _count_rules(count):
+    allowed = tf.logical_and(count >= 1, count <= LARGEST_REQUEST)
+    return [tf.debugging.Assert(allowed, [f"A request must be for 1 to {LARGEST_REQUEST} sounds. Received:", count])]
 
 
 class SavedSynthesizer(Synthesizer):

@@ -8,8 +8,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from kgan.callbacks.checkpoint import Checkpoint
+from kgan.callbacks.rows import read_rows
 from kgan.config import BUDGET, CHANGEABLE, flatten, load_config, read_yaml, validated
 from kgan.errors import InputError
+from kgan.evaluation.table import COLUMNS
 from kgan.files import remove_unfinished, whole_file
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.synthesizer import Synthesizer
@@ -34,6 +36,7 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.samples = self.path / "samples"
+        self.scores = self.path / "scores.csv"
         self.saved_model = self.path / "saved_model"
 
     @contextlib.contextmanager
@@ -71,6 +74,13 @@ class RunFolder:
             tqdm.write("Warning: the sounds are not those that the run was started with; it goes on with what is there now.")
         with whole_file(self.data_file) as scratch:
             scratch.write_text(json.dumps(data))
+
+    def facts(self, step):
+        """Return what a model card says of the run at a step: the number of `sounds` it trains on, and its `scores`."""
+        sounds = json.loads(self.data_file.read_text())["count"] if self.data_file.exists() else None
+        rows = [row for row in read_rows(self.scores, step) if int(row["step"]) == step]
+        numbers = {name: float(row[name]) for row in rows for name in COLUMNS if row.get(name)}
+        return {"sounds": sounds, "scores": numbers or None}
 
     def exists(self):
         """Return whether there is a run to go on with."""
@@ -155,7 +165,8 @@ def export_run(path, folder, best=False):
     run = RunFolder(path)
     if not run.exists():
         raise InputError(f"There is no run in {path}: it has no config.yaml.")
-    return export_saved_model(_of_run(run, best), run.read_config().to_yaml(), folder)
+    synthesizer = _of_run(run, best)
+    return export_saved_model(synthesizer, run.read_config().to_yaml(), folder, **run.facts(synthesizer.step))
 
 
 def _of_run(run, best):

@@ -113,7 +113,7 @@ def train(config, run: RunFolder):
 
 
 def _export(synthesizer, config, run):
-    version = export_saved_model(synthesizer, config.to_yaml(), run.saved_model)
+    version = export_saved_model(synthesizer, config.to_yaml(), run.saved_model, **run.facts(synthesizer.step))
     tqdm.write(f"Sounds and pictures: {run.samples}. SavedModel: {version}.")
 
 

@@ -26,14 +26,14 @@ def test_each_size_is_varied_by_itself_and_compared_with_the_base_s_speed(tmp_pa
 
 
 def test_operations_of_other_lengths():
-    """Twice the length is a layer of stride 2 more, below the others: all of them become twice as wide at the same lengths."""
-    tenth = operations_per_iteration(16, 1, 16384)
-    assert operations_per_iteration(16, 10, 16384) == 10 * tenth
-    widths, lengths = [4, 2, 1, 1 / 8], [16, 64, 256]
-    layers = [50 * 8 * a * 8 * b * length for a, b, length in zip(widths, widths[1:], lengths, strict=False)]
-    dense, last = 2 * 100 * 16 * 32, 2 * 16 * 32
-    generator, critic = sum(layers) + dense, sum(layers) + last
-    assert operations_per_iteration(8, 1, 1024, n_critic=1) == 4 * generator + 12 * critic - 2 * layers[-1] - dense
+    """512 samples are 16 positions, then strides 4, 4 and 2; the critic takes them in that order, too."""
+    assert operations_per_iteration(16, 10, 16384) == 10 * operations_per_iteration(16, 1, 16384)
+    d = 8
+    generator = 50 * (4 * d * 2 * d * 16 + 2 * d * d * 64 + d * 256) + 2 * 100 * 16 * 4 * d
+    first = 50 * d * 128
+    critic = first + 50 * (d * 2 * d * 32 + 2 * d * 4 * d * 16) + 2 * 16 * 4 * d
+    expected = (generator + 10 * critic - 2 * first) + (3 * generator + 2 * critic - 2 * 100 * 16 * 4 * d)
+    assert operations_per_iteration(d, 1, 512, n_critic=1) == expected
 
 
 def test_a_step_is_timed():

@@ -38,8 +38,8 @@ def test_a_kernel_in_pieces_is_that_kernel(monkeypatch):
     inputs = tf.random.stateless_normal((3, 16, 6), (0, 1), dtype="float64")
     kernel = tf.random.stateless_normal((7, 6, 8), (0, 2), dtype="float64")
     monkeypatch.setattr(convolution, "PIECE_BYTES", kernel.shape.num_elements() * 8 // 3)
-    assert [piece.shape[2] for piece in convolution._pieces(kernel, axis=2)] == [2, 2, 2, 2]
-    assert [piece.shape[1] for piece in convolution._pieces(kernel, axis=1)] == [3, 3]
+    assert [piece.shape[2] for piece in convolution.pieces(kernel, axis=2)] == [2, 2, 2, 2]
+    assert [piece.shape[1] for piece in convolution.pieces(kernel, axis=1)] == [3, 3]
     for received, expected in zip(derivatives(convolve, inputs, kernel), derivatives(plain, inputs, kernel), strict=True):
         np.testing.assert_allclose(received, expected, rtol=1e-10, atol=1e-10)
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kgan.networks import StridedConv1D, StridedConv1DTranspose
+from kgan.networks import FoldedConv1DTranspose, StridedConv1D, StridedConv1DTranspose, convolution
 
 PAIRS = [
     (StridedConv1D, keras.layers.Conv1D),
@@ -85,3 +85,18 @@ def test_errors_state_rule_and_value():
         StridedConv1D(6, 25, 0)
     with pytest.raises(ValueError, match=r"multiple of strides=4. Received: length=66"):
         StridedConv1D(6, 25, 4)(tf.zeros((1, 66, 1)))
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_folded_once_it_is_the_same_layer(monkeypatch, use_bias):
+    layer = StridedConv1DTranspose(6, 25, 4, use_bias=use_bias, bias_initializer="random_normal")
+    inputs = tf.random.stateless_normal((3, 16, 8), (0, 1))
+    expected = layer(inputs)
+    monkeypatch.setattr(convolution, "PIECE_BYTES", 2000)
+    folded = FoldedConv1DTranspose(layer)
+    assert len(folded.kernels) == 4
+    np.testing.assert_allclose(folded(inputs), expected, atol=1e-6)
+    layer.kernel.assign(-2.0 * layer.kernel)
+    np.testing.assert_allclose(folded(inputs), expected, atol=1e-6)
+    folded.take(layer)
+    np.testing.assert_allclose(folded(inputs), layer(inputs), atol=2e-6)

@@ -1,12 +1,15 @@
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
 import yaml
+from tensorflow.core.protobuf import saved_model_pb2
 
 from kgan.errors import InputError
 from kgan.gans import DCGAN, WGANGP
@@ -35,9 +38,13 @@ assert "kgan" not in sys.modules
 
 def config_yaml(distribution):
     values = {
-        "data": {"sample_rate_hz": 16000},
-        "network": {"latent_dim": 8},
+        "model": "wgan_gp",
+        "repr": "wave",
+        "seed": 3,
+        "data": {"sample_rate_hz": 16000, "length_samples": 1024, "channels": 1, "source": "notes"},
+        "network": {"latent_dim": 8, "dim": 2},
         "gan": {"latent_distribution": distribution},
+        "training": {"batch_size": 4},
     }
     return yaml.safe_dump(values)
 
@@ -109,3 +116,103 @@ def test_a_folder_that_cannot_be_written(make_gan, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="folder that can be written. Received: .*file/name"):
         exported(make_gan(), tmp_path / "file" / "name")
+
+
+def test_the_c_library_that_the_server_uses_runs_every_signature(make_gan, tmp_path):
+    """Loaded in a process without Python's TensorFlow, by batches of 1 to 256."""
+    synthesizer, version = exported(make_gan(), tmp_path / "name")
+    signatures = read_signatures(version)
+    latents = synthesizer.latents(256, seed=7)
+    audio = synthesizer.generate(latents)
+
+    def run(signature, output, **inputs):
+        result = run_in_c(signatures[signature], version, output, inputs, tmp_path)
+        assert result.returncode == 0, result.stderr
+        return np.load(tmp_path / "output.npy", allow_pickle=True)
+
+    for count in (1, 3, 256):
+        np.testing.assert_allclose(run("serving_default", "audio", latents=latents[:count]), audio[:count], atol=1e-6)
+    scalars = {"count": np.array(3, np.int32), "seed": np.array(7, np.int64)}
+    np.testing.assert_allclose(run("sample", "audio", **scalars), audio[:3], atol=1e-6)
+    np.testing.assert_allclose(run("sample", "latents", **scalars), latents[:3], atol=1e-6)
+    for wav, expected in zip(run("wav", "wav", latents=latents[:3]), audio, strict=False):
+        decoded, rate_hz = soundfile.read(io.BytesIO(wav), dtype="int16")
+        assert rate_hz == 16000
+        np.testing.assert_allclose(decoded, expected * 32768, atol=1)
+
+
+BAD = {
+    "no latents": ("serving_default", {"latents": np.zeros((0, 8), np.float32)}, "1 to 256 sounds. Received:] \\[0\\]"),
+    "too many": ("wav", {"latents": np.zeros((257, 8), np.float32)}, "1 to 256 sounds. Received:] \\[257\\]"),
+    "NaN": ("serving_default", {"latents": np.full((2, 8), np.nan, np.float32)}, "Latents must be finite"),
+    "infinity": ("wav", {"latents": np.full((2, 8), np.inf, np.float32)}, "Latents must be finite"),
+    "narrow": ("serving_default", {"latents": np.zeros((2, 7), np.float32)}, "\\[2,7\\]"),
+    "flat": ("serving_default", {"latents": np.zeros(8, np.float32)}, "matrix"),
+    "a million": ("sample", {"count": np.array(10**6, np.int32), "seed": np.array(0, np.int64)}, "1 to 256.*1000000"),
+    "none": ("sample", {"count": np.array(0, np.int32), "seed": np.array(0, np.int64)}, "1 to 256 sounds. Received:] \\[0\\]"),
+    "minus one": ("sample", {"count": np.array(-1, np.int32), "seed": np.array(0, np.int64)}, "1 to 256.*-1"),
+}
+
+
+def test_the_graph_itself_refuses_bad_requests(make_gan, tmp_path):
+    _, version = exported(make_gan(), tmp_path / "name")
+    signatures = read_signatures(version)
+    for name, (signature, inputs, message) in BAD.items():
+        output = "wav" if signature == "wav" else "audio"
+        result = run_in_c(signatures[signature], version, output, inputs, tmp_path)
+        assert result.returncode == 1, name
+        assert re.search(message, result.stderr), (name, result.stderr)
+
+
+def read_signatures(version):
+    """Return `{signature: ({input: tensor}, {output: tensor})}`, without loading the model."""
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((version / "saved_model.pb").read_bytes())
+    return {
+        name: tuple({key: info.name for key, info in side.items()} for side in (signature.inputs, signature.outputs))
+        for name, signature in saved.meta_graphs[0].signature_def.items()
+    }
+
+
+def run_in_c(signature, version, output, inputs, folder):
+    library = Path(tf.sysconfig.get_lib()) / "libtensorflow_cc.so.2"
+    if not library.exists():
+        pytest.skip("this platform's wheel has no such library")
+    np.savez(folder / "inputs.npz", **inputs)
+    tensors = [f"{signature[0][name]}={name}" for name in inputs]
+    files = [library, version, folder / "inputs.npz", folder / "output.npy"]
+    command = [sys.executable, Path(__file__).parent / "c_api.py", *files, *tensors, "--", signature[1][output]]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True)
+
+
+def test_the_model_card_says_what_it_is(make_gan, tmp_path):
+    gan = make_gan()
+    synthesizer = Synthesizer(gan, Wave(), 16000)
+    scores = {"inception_score": 3.25, "frechet_distance": 61.0}
+    version = export_saved_model(synthesizer, config_yaml("normal"), tmp_path / "drums", sounds=6872, scores=scores)
+    card = (version / "MODEL_CARD.md").read_text()
+    size_bytes = sum(file.stat().st_size for file in version.rglob("*") if file.is_file() and file.name != "MODEL_CARD.md")
+    parameters = f"{gan.generator.count_params():,} parameters, {size_bytes / 2**20:.1f} MiB"
+    for text in (
+        "# drums\n", "wgan_gp over wave, width 2", "0.06 s, 16000 Hz, mono", "notes, 6,872 sounds", "| Latents | 8, normal |",
+        "| Iterations | 0, batch 4, seed 3 |", parameters,
+        "TimGM6mb", "| inception_score | 3.25 |", "| frechet_distance | 61 |",
+    ):  # fmt: skip
+        assert text in card
+    again = export_saved_model(synthesizer, config_yaml("normal"), tmp_path / "drums")
+    assert "not evaluated" in (again / "MODEL_CARD.md").read_text()
+
+
+def test_warm_up_requests_are_answered_by_the_model_itself(make_gan, tmp_path):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    _, version = exported(make_gan(), tmp_path / "drums")
+    model = tf.saved_model.load(str(version))
+    asked = []
+    for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests")):
+        request = logs.PredictionLog.FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == "drums"
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        outputs = model.signatures[request.model_spec.signature_name](**inputs)
+        assert all(len(value) == 1 for value in outputs.values())
+        asked.append(request.model_spec.signature_name)
+    assert sorted(asked) == ["sample", "serving_default", "wav"]

@@ -1,0 +1,66 @@
+"""The model card: what an exported generator is, for whoever finds its folder."""
+
+LICENCES = {
+    "notes": "rendered from the SoundFont TimGM6mb, which is under the GNU General Public License 2",
+    "nsynth": "NSynth is under Creative Commons Attribution 4.0",
+}
+OWN = "its own licence says what may be done with sounds made after it"
+
+
+def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=None):
+    """Return a model card as Markdown.
+
+    Args:
+        name: of the model.
+        config: the run's configuration, as nested dictionaries.
+        step: iterations trained.
+        parameters: number of the generator's weights.
+        size_bytes: of the SavedModel.
+        sounds: number of sounds it was trained on; None where that is not known.
+        scores: `{name: value}` of its last evaluation; None without any.
+
+    Reference: Mitchell et al. 2019, "Model Cards for Model Reporting". https://arxiv.org/abs/1810.03993
+    """
+    data = config["data"]
+    channels = {1: "mono", 2: "stereo"}[data["channels"]]
+    duration_s = data["length_samples"] / data["sample_rate_hz"]
+    source = str(data["source"])
+    known = next((text for start, text in LICENCES.items() if source.split("/")[0] == start), OWN)
+    rows = {
+        "Model": f"{config['model']} over {config['repr']}, width {config['network']['dim']}",
+        "Sounds it makes": f"{duration_s:.2f} s, {data['sample_rate_hz']} Hz, {channels}",
+        "Latents": f"{config['network']['latent_dim']}, {config['gan']['latent_distribution']}",
+        "Trained on": source + (f", {sounds:,} sounds" if sounds else ""),
+        "Iterations": f"{step:,}, batch {config['training']['batch_size']}, seed {config['seed']}",
+        "Size": f"{parameters:,} parameters, {size_bytes / 2**20:.1f} MiB",
+        "Licence": f"of the code: MIT; of the data: {known}",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    scored = "not evaluated"
+    if scores:
+        scored = "\n".join(["| score | |", "|---|---|", *(f"| {kind} | {value:.4g} |" for kind, value in scores.items())])
+    return f"""# {name}
+
+A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.yaml` holds all its settings.
+
+| | |
+|---|---|
+{table}
+
+## Scores
+
+{scored}
+
+## Use
+
+```bash
+kgan generate {name} --count 16 --seed 7      # WAV files and a picture of them
+```
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load("{name}/1")       # or a higher version
+audio = model.signatures["sample"](count=tf.constant(4), seed=tf.constant(7, tf.int64))["audio"]
+```
+"""

@@ -1,0 +1,38 @@
+"""Warm-up requests: TensorFlow Serving runs them when it loads a model, so that the first caller does not wait."""
+
+import tensorflow as tf
+
+
+def write_warmup_requests(folder, name, latents):
+    """Write one request for each signature; nothing where the package tensorflow-serving-api is not installed.
+
+    Args:
+        folder: that of the SavedModel's version.
+        name: the model's.
+        latents: `(batch, latent_dim)` to ask for.
+
+    Returns:
+        Whether they were written.
+
+    Reference: TensorFlow Serving, "SavedModel Warmup". https://www.tensorflow.org/tfx/serving/saved_model_warmup
+    """
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ImportError:
+        return False
+    inputs = {
+        "serving_default": {"latents": tf.constant(latents)},
+        "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)},
+        "wav": {"latents": tf.constant(latents)},
+    }
+    file = folder / "assets.extra" / "tf_serving_warmup_requests"
+    file.parent.mkdir()
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for signature, values in inputs.items():
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name, request.model_spec.signature_name = name, signature
+            for key, value in values.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+            writer.write(log.SerializeToString())
+    return True
