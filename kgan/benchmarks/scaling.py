@@ -78,15 +78,15 @@ def draw(rows, precision, file):
     base = rows[0]
     ends = np.array([min(row["gflop"] for row in rows), max(row["gflop"] for row in rows)])
     ax.plot(ends, ends / base["gflop"] * base["seconds"], "--", color="0.6", label="the base's speed")
-    for name, marker in zip(VARIED, "osD", strict=True):
+    for name, marker, place in zip(VARIED, "osD", ((-16, 6), (6, -9), (-38, 5)), strict=True):
         of_name = sorted((row for row in rows if row["varied"] in (name, None)), key=lambda row: row["gflop"])
         ax.plot([row["gflop"] for row in of_name], [row["seconds"] for row in of_name], marker=marker, label=NAMES[name])
         for row in of_name:
             if row is not base:
-                ax.annotate(row[name], (row["gflop"], row["seconds"]), (4, -9), textcoords="offset points", fontsize=7)
+                ax.annotate(row[name], (row["gflop"], row["seconds"]), place, textcoords="offset points", fontsize=7)
     ax.set(xscale="log", yscale="log", xlabel="GFLOP of an iteration", ylabel="seconds of an iteration")
     ax.set_title(
         f"WGAN-GP over waves, {precision}; base: " + ", ".join(f"{NAMES[name]} {base[name]}" for name in BASE), fontsize=9
     )
-    ax.legend()
+    ax.legend(loc="lower right")
     figure.savefig(file, dpi=100)
