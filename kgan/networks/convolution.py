@@ -1,4 +1,4 @@
-"""Convolution of stride 1 that does not slow down where positions are few and channels many."""
+"""Convolution of stride 1 that does not slow down where positions are few, and a bias whose gradient is right in bfloat16."""
 
 import math
 
@@ -22,6 +22,26 @@ def convolve(inputs, kernel):
     if inputs.shape[1] > FEW_POSITIONS or tf.config.list_logical_devices("GPU"):
         return tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")
     return _convolve(inputs, kernel)
+
+
+@tf.custom_gradient
+def add_bias(inputs, bias):
+    """Return `tf.nn.bias_add(inputs, bias)`, with a gradient that is right in bfloat16.
+
+    TensorFlow's own sums bfloat16 gradients in bfloat16 on a CPU. After a few hundred terms of one sign the sum no longer
+    grows: over 64 x 4096 positions it comes out at a sixth. A matrix product sums in float32, and takes half the time.
+
+    Args:
+        inputs: `(..., channels)`.
+        bias: `(channels,)`.
+    """
+
+    def gradient(upstream):
+        rows = tf.reshape(upstream, (-1, bias.shape[0]))
+        ones = tf.ones((1, tf.shape(rows)[0]), upstream.dtype)
+        return upstream, tf.reshape(tf.matmul(ones, rows), bias.shape)
+
+    return tf.nn.bias_add(inputs, bias), gradient
 
 
 @tf.custom_gradient

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from kgan.networks.convolution import add_bias
+
 NEGATIVE_SLOPE = 0.2
 
 
@@ -39,6 +41,18 @@ def _leaky_relu(inputs, slope):
         return y, gradient
 
     return activate(inputs)
+
+
+@keras.saving.register_keras_serializable(package="kgan")
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras's layer with padding "same", whose bias has the right gradient in bfloat16, see `add_bias`.
+
+    (Of `keras.layers.Conv2D` TensorFlow computes it with the kernel's, in float32.)
+    """
+
+    def call(self, inputs, training=False):
+        outputs = keras.ops.conv_transpose(inputs, self.kernel, self.strides, self.padding)
+        return (add_bias if training else tf.nn.bias_add)(outputs, tf.convert_to_tensor(self.bias))
 
 
 def activation_layer(name):

@@ -5,7 +5,7 @@ Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5
 
 import keras
 
-from kgan.networks.layers import activation_layer, initializer_factory
+from kgan.networks.layers import Conv2DTranspose, activation_layer, initializer_factory
 
 LAYERS = 5
 
@@ -60,10 +60,10 @@ def spectrogram_generator(
     x = keras.layers.Reshape((frames, bins, widths[0]))(x)
     x = activation_layer(activation)(x)
     for width, stride in zip(widths[1:], strides, strict=False):
-        x = keras.layers.Conv2DTranspose(width, kernel_size, stride, kernel_initializer=initializer(), **options)(x)
+        x = Conv2DTranspose(width, kernel_size, stride, kernel_initializer=initializer(), **options)(x)
         x = activation_layer(activation)(x)
     options["dtype"] = "float32"
-    x = keras.layers.Conv2DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), **options)(x)
+    x = Conv2DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), **options)(x)
     return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
 
 

@@ -9,7 +9,7 @@ backward and twice backward, as a gradient penalty needs.
 import keras
 import tensorflow as tf
 
-from kgan.networks.convolution import convolve, pieces
+from kgan.networks.convolution import add_bias, convolve, pieces
 
 
 class _Strided(keras.layers.Layer):
@@ -56,8 +56,10 @@ class _Strided(keras.layers.Layer):
     def _convolve(self, inputs, kernel, training):
         return convolve(inputs, kernel) if training else tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")
 
-    def _with_bias(self, outputs):
-        return tf.nn.bias_add(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
+    def _with_bias(self, outputs, training):
+        if not self.use_bias:
+            return outputs
+        return (add_bias if training else tf.nn.bias_add)(outputs, tf.convert_to_tensor(self.bias))
 
     def get_config(self):
         return {
@@ -105,7 +107,7 @@ class StridedConv1D(_Strided):
         kernel = tf.reshape(
             self._kernel_by_position(), (self._folded_taps, self.strides * channels, self.filters)
         )  # (folded taps, strides * channels, filters)
-        return self._with_bias(self._convolve(folded, kernel, training))
+        return self._with_bias(self._convolve(folded, kernel, training), training)
 
     def compute_output_shape(self, input_shape):
         batch, length, _ = input_shape
@@ -139,7 +141,7 @@ class StridedConv1DTranspose(_Strided):
 
     def call(self, inputs, training=False):
         folded = self._convolve(inputs, self.folded_kernel(), training)
-        return self._with_bias(tf.reshape(folded, (-1, inputs.shape[1] * self.strides, self.filters)))
+        return self._with_bias(tf.reshape(folded, (-1, inputs.shape[1] * self.strides, self.filters)), training)
 
     def folded_kernel(self):
         """Return the kernel of the dense convolution, `(folded taps, channels, strides * filters)`."""

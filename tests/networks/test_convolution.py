@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from kgan.networks import convolution
-from kgan.networks.convolution import FEW_POSITIONS, convolve
+from kgan.networks.convolution import FEW_POSITIONS, add_bias, convolve
 
 
 def plain(inputs, kernel):
@@ -56,3 +56,28 @@ def test_few_positions_take_one_matrix_product_for_each_tap():
     assert operations(FEW_POSITIONS).count("MatMul") == 7
     assert "Conv2DBackpropFilter" not in operations(FEW_POSITIONS)
     assert "Conv2DBackpropFilter" in operations(FEW_POSITIONS + 1)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_gradient_of_a_bias_is_the_sum_over_many_positions(dtype):
+    upstream = tf.cast(tf.random.stateless_uniform((64, 4096, 3), (0, 1), -0.2, 1.0), dtype)
+    with tf.GradientTape() as tape:
+        bias = tf.zeros(3, dtype)
+        tape.watch(bias)
+        result = add_bias(tf.zeros_like(upstream), bias)
+    gradient = tape.gradient(result, bias, output_gradients=upstream)
+    expected = tf.reduce_sum(tf.cast(upstream, "float64"), axis=(0, 1))
+    np.testing.assert_allclose(tf.cast(gradient, "float64"), expected, rtol=2**-8 if dtype == "bfloat16" else 1e-5)
+
+
+def test_the_gradient_of_a_bias_is_differentiable():
+    upstream = tf.random.stateless_normal((2, 5, 3), (0, 1), dtype="float64")
+    with tf.GradientTape() as outer:
+        outer.watch(upstream)
+        with tf.GradientTape() as inner:
+            bias = tf.constant([1.0, -2.0, 0.5], "float64")
+            inner.watch(bias)
+            result = tf.reduce_sum(add_bias(tf.zeros_like(upstream), bias) * upstream)
+        squares = tf.reduce_sum(inner.gradient(result, bias) ** 2)
+    expected = np.broadcast_to(2.0 * upstream.numpy().sum(axis=(0, 1)), (2, 5, 3))
+    np.testing.assert_allclose(outer.gradient(squares, upstream), expected, rtol=1e-12)
