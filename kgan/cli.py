@@ -76,9 +76,15 @@ def _parser():
     _add_evaluate(subparsers)
     _add_reproduce(subparsers)
 
-    command = _add_command(subparsers, "export", commands.export, "kgan export runs/drums saved_models/drums")
+    command = _add_command(
+        subparsers, "export", commands.export, "kgan export runs/drums saved_models/drums\n"
+        "kgan export runs/drums saved_models/drums --format savedmodel,onnx,litert"
+    )  # fmt: skip
     command.add_argument("run", help="a run folder")
     command.add_argument("folder", help="the model's folder; the export becomes its next version: 1, 2, ...")
+    command.add_argument(
+        "--format", metavar="NAME,...", default="savedmodel", help="beside the SavedModel: onnx, litert, each run and compared"
+    )
     _add_best(command)
 
     _add_benchmark(subparsers)

@@ -85,12 +85,20 @@ def generate(options):
 
 
 def export(options):
-    """Write a run as a SavedModel that TensorFlow Serving loads."""
+    """Write a run as a SavedModel that TensorFlow Serving loads, and in other formats."""
     import_tensorflow_quietly()
     from kgan.training.run_folder import export_run
 
-    print(f"Exported {export_run(options.run, options.folder, options.best)}.")
-    return 0
+    formats = [name for name in options.format.split(",") if name != "savedmodel"]
+    version, conversions = export_run(options.run, options.folder, options.best, formats)
+    print(f"Exported {version}.")
+    for conversion in conversions:
+        if conversion.refusal:
+            print(f"  {conversion.file} was not kept: {conversion.refusal}.")
+        else:
+            size = f"{conversion.size_bytes / 2**20:.1f} MiB"
+            print(f"  {conversion.file}, {size}; its samples are the SavedModel's to within {conversion.difference:.1g}")
+    return EXIT_FAILURE if any(conversion.refusal for conversion in conversions) else 0
 
 
 def prepare(options):

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from kgan.audio.fourier import portable
 from kgan.networks import FoldedConv1DTranspose, StridedConv1DTranspose
 from kgan.noise import folded_seed, latent_noise
 
@@ -40,11 +41,7 @@ class Synthesizer:
         self.generator = _inference_copy(gan.best_generator)
         self.parameters = gan.best_generator.count_params()
         self.refresh(gan)
-        self._audio = tf.function(
-            lambda latents: limited(representation.decode(self.generator(latents, training=False))),
-            input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32)],
-        )
-
+        self._audio = self._audio_function()
         self._levels_db = tf.function(lambda latents: representation.levels_db(self.generator(latents, training=False)))
 
     def refresh(self, gan):
@@ -60,6 +57,17 @@ class Synthesizer:
     def audio(self, latents):
         """Return audio for latents, as tensors: `(batch, latent_dim)` -> `(batch, samples[, channels])` in [-1, 1]."""
         return self._audio(latents)
+
+    def _audio_function(self):
+        return tf.function(
+            lambda latents: limited(self.representation.decode(self.generator(latents, training=False))),
+            input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")],
+        )
+
+    def portable_audio(self, unrolled=False):
+        """Return `audio` as a concrete function of operations that converters to other formats know, see `portable`."""
+        with portable(unrolled):
+            return self._audio_function().get_concrete_function()
 
     def levels_db(self, latents):
         """Return what the generator made before it was decoded, as decibels `(batch, frames, bins)`; None for waves."""

@@ -3,16 +3,27 @@
 Every window is a periodic Hann window as long as the transform.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
+
+from kgan.audio.fourier import irfft, repeated, rfft
 
 TINY = 1e-10  # a smaller magnitude, 200 dB under full scale, is silence; keeps values and gradients finite there
 GRIFFIN_LIM_MOMENTUM = 0.99
 PINV_CUTOFF = 0.03  # of the largest singular value; without it some sizes amplify a network's noise a thousandfold
 
 
+class Transform(NamedTuple):
+    """Complex numbers as two float32 tensors: faster, and known to converters of models, which complex ones are not."""
+
+    real: tf.Tensor
+    imag: tf.Tensor
+
+
 def stft(audio, fft_samples, hop_samples, padding_samples):
-    """Return the transforms of frames every `hop_samples`: `(..., samples)` -> complex64 `(..., frames, fft_samples / 2 + 1)`.
+    """Return the `Transform` of frames every `hop_samples`: `(..., samples)` -> `(..., frames, fft_samples / 2 + 1)`.
 
     Args:
         audio: float32 `(..., samples)`.
@@ -21,7 +32,7 @@ def stft(audio, fft_samples, hop_samples, padding_samples):
         padding_samples: zeros before and after the audio, a pair.
     """
     padded = tf.pad(audio, [[0, 0]] * (audio.shape.rank - 1) + [list(padding_samples)])
-    return tf.signal.rfft(tf.signal.frame(padded, fft_samples, hop_samples) * hann_window(fft_samples))
+    return Transform(*rfft(tf.signal.frame(padded, fft_samples, hop_samples) * hann_window(fft_samples)))
 
 
 def inverse_stft(transform, fft_samples, hop_samples, padding_samples):
@@ -32,8 +43,8 @@ def inverse_stft(transform, fft_samples, hop_samples, padding_samples):
     Reference: Griffin and Lim 1984, "Signal Estimation from Modified Short-Time Fourier Transform", equation 6.
     """
     window = hann_window(fft_samples)
-    frames = tf.signal.irfft(transform, [fft_samples]) * window
-    weights = _summed(np.tile(np.square(window, dtype=np.float64), (transform.shape[-2], 1)), hop_samples)
+    frames = irfft(*transform, fft_samples) * window
+    weights = _summed(np.tile(np.square(window, dtype=np.float64), (transform.real.shape[-2], 1)), hop_samples)
     weights = np.maximum(weights, TINY)  # the first sample of all has none
     before, after = padding_samples
     audio = tf.signal.overlap_and_add(frames, hop_samples)[..., before : len(weights) - after]
@@ -49,7 +60,7 @@ def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iteration
     Args:
         magnitudes: float32 `(batch, frames, fft_samples / 2 + 1)`.
         iterations: steps of the algorithm; 0 inverts the start as it is.
-        unit_transform: complex64 like `magnitudes`, the phases to start from as numbers of magnitude 1.
+        unit_transform: a `Transform` like `magnitudes`, the phases to start from as numbers of magnitude 1.
         Others: as those of `stft`.
 
     Returns:
@@ -63,11 +74,11 @@ def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iteration
 
     def improve(unit, previous):
         consistent = stft(inverse_stft(scaled(unit, magnitudes), *framing), *framing)
-        ahead = consistent - GRIFFIN_LIM_MOMENTUM / (1.0 + GRIFFIN_LIM_MOMENTUM) * previous
+        ahead = scaled(previous, -GRIFFIN_LIM_MOMENTUM / (1.0 + GRIFFIN_LIM_MOMENTUM))
+        ahead = Transform(consistent.real + ahead.real, consistent.imag + ahead.imag)
         return scaled(ahead, 1.0 / magnitude(ahead)), consistent
 
-    start = (unit_transform, tf.zeros_like(unit_transform))
-    unit_transform, _ = tf.while_loop(lambda *_: True, improve, start, maximum_iterations=iterations)
+    unit_transform, _ = repeated(improve, (unit_transform, scaled(unit_transform, 0.0)), iterations)
     return inverse_stft(scaled(unit_transform, magnitudes), *framing)
 
 
@@ -82,7 +93,7 @@ def steady_unit_transform(magnitudes, fft_samples, hop_samples):
         fft_samples, hop_samples: as those of `stft`.
 
     Returns:
-        complex64 `(batch, frames, bins)`.
+        A `Transform` `(batch, frames, bins)`.
 
     Reference: Beauregard et al. 2015, "Single Pass Spectrogram Inversion". There phases are handed from peak to peak; here each
         bin sums its own turns, which takes no loop over frames and is no worse after Griffin-Lim.
@@ -123,12 +134,12 @@ def magnitude(transform):
 
 def squared_magnitude(transform):
     """Return |transform| squared."""
-    return tf.square(tf.math.real(transform)) + tf.square(tf.math.imag(transform))
+    return tf.square(transform.real) + tf.square(transform.imag)
 
 
 def scaled(transform, factors):
-    """Return complex numbers times real ones. (A cast to complex would warn about its own gradient.)"""
-    return tf.complex(tf.math.real(transform) * factors, tf.math.imag(transform) * factors)
+    """Return a `Transform` times real numbers."""
+    return Transform(transform.real * factors, transform.imag * factors)
 
 
 def decibels(magnitudes):
@@ -137,8 +148,8 @@ def decibels(magnitudes):
 
 
 def unit_phasor(phase):
-    """Return exp(i phase), complex64, of a phase in radians."""
-    return tf.complex(tf.cos(phase), tf.sin(phase))
+    """Return exp(i phase), a `Transform`, of a phase in radians."""
+    return Transform(tf.cos(phase), tf.sin(phase))
 
 
 def hann_window(fft_samples):

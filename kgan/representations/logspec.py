@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan.audio.spectral import decibels, griffin_lim, magnitude
+from kgan.audio.spectral import decibels, griffin_lim, magnitude, scaled
 from kgan.errors import InputError
 from kgan.representations.spectrogram import Spectrogram, checked_iterations
 
@@ -71,7 +71,7 @@ class LogSpec(Spectrogram):
         return decibels(self._magnitudes(features)[..., :-1] / self.full_scale)
 
     def _levels(self, transform):
-        return tf.math.log(magnitude(transform * self.full_scale) + EPSILON)
+        return tf.math.log(magnitude(scaled(transform, self.full_scale)) + EPSILON)
 
     def _magnitudes(self, features):
         self._require_statistics()

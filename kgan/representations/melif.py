@@ -80,10 +80,10 @@ class MelIF(Spectrogram):
 
     def encode_transform(self, transform):
         low, high = self._range()
-        real, imag = tf.math.real(transform), tf.math.imag(transform)
+        real, imag = transform
         slope = 2.0 * LEVEL_RANGE / (high - low)  # folded by hand: each pass over a batch takes milliseconds
         levels = slope * self._levels(tf.square(real) + tf.square(imag)) - (slope * low + LEVEL_RANGE)
-        # X_t conj(X_t-1), the transform before the first being 1; real numbers are faster than complex ones
+        # X_t conj(X_t-1), the transform before the first being 1
         real_before = tf.concat([tf.ones_like(real[:, :1]), real[:, :-1]], axis=1)
         imag_before = tf.concat([tf.zeros_like(imag[:, :1]), imag[:, :-1]], axis=1)
         sine = multiply_banded(imag * real_before - real * imag_before, self._to_mel)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan.audio.spectral import TINY, decibels
+from kgan.audio.spectral import TINY, Transform, decibels
 from kgan.representations.spectrogram import Spectrogram
 
 COMPANDINGS = ("log", "raw")
@@ -42,8 +42,8 @@ class Spec(Spectrogram):
         self.companding = companding
 
     def encode_transform(self, transform):
-        real = tf.math.real(transform[..., :-1])
-        imag = tf.concat([tf.math.real(transform[..., -1:]), tf.math.imag(transform[..., 1:-1])], axis=-1)
+        real = transform.real[..., :-1]
+        imag = tf.concat([transform.real[..., -1:], transform.imag[..., 1:-1]], axis=-1)
         features = tf.stack([real, imag], axis=1)
         if self.companding == "raw":
             return features * self.full_scale
@@ -53,7 +53,7 @@ class Spec(Spectrogram):
         real, imag = tf.unstack(self._expanded(features), axis=1)
         real = tf.concat([real, imag[..., :1]], axis=-1)
         imag = tf.pad(imag[..., 1:], [[0, 0], [0, 0], [1, 1]])
-        return self.inverse_transform(tf.complex(real, imag))
+        return self.inverse_transform(Transform(real, imag))
 
     def feature_levels_db(self, features):
         expanded = self._expanded(features)
@@ -63,7 +63,7 @@ class Spec(Spectrogram):
     def _expanded(self, features):
         if self.companding == "raw":
             return features / self.full_scale
-        return LARGEST * _with_magnitudes(features, lambda r: tf.math.expm1(tf.minimum(r, 1.0) * LOG_OF_WHOLE) / MU)
+        return LARGEST * _with_magnitudes(features, lambda r: (tf.exp(tf.minimum(r, 1.0) * LOG_OF_WHOLE) - 1.0) / MU)
 
     def get_config(self):
         return {**super().get_config(), "companding": self.companding}

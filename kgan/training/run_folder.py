@@ -13,6 +13,7 @@ from kgan.config import BUDGET, CHANGEABLE, flatten, load_config, read_yaml, val
 from kgan.errors import InputError
 from kgan.evaluation.table import COLUMNS
 from kgan.files import remove_unfinished, whole_file
+from kgan.serving.formats import check_formats, write_formats
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan, build_representation
@@ -156,17 +157,22 @@ def load_synthesizer(path, best=False):
     return _of_run(run, best) if run.exists() else SavedSynthesizer(run.path)
 
 
-def export_run(path, folder, best=False):
-    """Write a run's newest or best checkpoint as the next version of a SavedModel and return the version's folder.
+def export_run(path, folder, best=False, formats=()):
+    """Write a run's newest or best checkpoint as the next version of a SavedModel, and into its folder other formats.
+
+    Returns:
+        The version's folder, and a list of `Conversion`, see `write_formats`.
 
     Raises:
-        InputError: there is no such run, it has no checkpoint, or the folder cannot be written.
+        InputError: there is no such run, it has no checkpoint, the folder cannot be written, or a format lacks a package.
     """
+    check_formats(formats)
     run = RunFolder(path)
     if not run.exists():
         raise InputError(f"There is no run in {path}: it has no config.yaml.")
     synthesizer = _of_run(run, best)
-    return export_saved_model(synthesizer, run.read_config().to_yaml(), folder, **run.facts(synthesizer.step))
+    version = export_saved_model(synthesizer, run.read_config().to_yaml(), folder, **run.facts(synthesizer.step))
+    return version, write_formats(synthesizer, version, version.parent.name, formats)
 
 
 def _of_run(run, best):

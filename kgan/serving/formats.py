@@ -1,0 +1,163 @@
+"""A generator in formats other than TensorFlow's: ONNX and LiteRT, each run and compared before it is kept."""
+
+import importlib.util
+import logging
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kgan.errors import InputError, unknown_name
+from kgan.files import whole_file
+
+TESTED_SOUNDS = 4
+LARGEST_ERROR = 0.02  # root mean square of the difference, of the sound's: 34 dB below it
+ONNX_OPSET = 18
+
+
+class Conversion(NamedTuple):
+    """A file in another format.
+
+    Attributes:
+        file: its name.
+        size_bytes: its size.
+        difference: of its sounds from the synthesizer's, the largest of all samples; NaN where none could be made.
+        refusal: why the file was not kept; None if it was.
+    """
+
+    file: str
+    size_bytes: int
+    difference: float
+    refusal: str | None
+
+
+def write_formats(synthesizer, folder, name, formats):
+    """Write `NAME.onnx` and `NAME.tflite`, and as `NAME_float16` with weights stored in half the bytes.
+
+    All take `latents` float32 `(batch, latent_dim)` and return audio float32 `(batch, samples[, channels])`, computed in
+    float32. They check no input and have no seed: neither assertions nor TensorFlow's random numbers convert. A converter that
+    succeeds proves nothing, so each file makes four sounds, and is kept if they are the synthesizer's to within 34 dB.
+
+    Args:
+        synthesizer: a `kgan.Synthesizer`.
+        folder: where to, an existing folder.
+        name: how the files' names begin.
+        formats: names, of `FORMATS`.
+
+    Returns:
+        A list of `Conversion`, two for each format.
+    """
+    latents = synthesizer.latents(TESTED_SOUNDS)
+    expected = synthesizer.generate(latents)
+    conversions = []
+    for format_name in formats:
+        suffix, _, convert, run = FORMATS[format_name]
+        for precision, half in (("", False), ("_float16", True)):
+            file = f"{name}{precision}.{suffix}"
+            try:
+                model = convert(synthesizer, half)
+                conversion = _compared(file, len(model), run(model, latents), expected)
+            except Exception as error:  # what a converter raises depends on the converter
+                conversion = Conversion(file, 0, np.nan, " ".join(str(error).split())[:300])
+            if not conversion.refusal:
+                with whole_file(folder / file) as scratch:
+                    scratch.write_bytes(model)
+            conversions.append(conversion)
+    return conversions
+
+
+def check_formats(formats):
+    """Raise an error before any work is done.
+
+    Raises:
+        InputError: a name is not one of `FORMATS`, or a package that it needs is not installed.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown_name("format", name, FORMATS)
+        missing = [package for package in FORMATS[name][1] if importlib.util.find_spec(package) is None]
+        if missing:
+            rule = f'The format {name} needs packages: pip install "kgan[{name}]".'
+            raise InputError(f"{rule} Received: an installation without {', '.join(missing)}.")
+
+
+def _compared(file, size_bytes, audio, expected):
+    error = np.sqrt(np.square(audio - expected).mean(axis=1) / np.square(expected).mean(axis=1)).max()
+    refusal = None
+    if not error <= LARGEST_ERROR:  # NaN is none
+        refusal = f"its sounds differ from the SavedModel's by {error:.0%} of their level; allowed is {LARGEST_ERROR:.0%}"
+        if np.isnan(error):
+            refusal = "its sounds are not finite"
+    return Conversion(file, size_bytes, float(np.abs(audio - expected).max()), refusal)
+
+
+def _to_onnx(synthesizer, half):
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    audio = tf.function(synthesizer.portable_audio())
+    latents = tf.TensorSpec([None, synthesizer.latent_dim], tf.float32, name="latents")
+    model, _ = tf2onnx.convert.from_function(audio, [latents], opset=ONNX_OPSET)
+    if half:
+        _halve(model.graph, synthesizer.generator)
+    return model.SerializeToString()
+
+
+def _halve(graph, generator):
+    """Store the generator's weights as float16. Those of the way back from a representation need all their bits."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    known = {_fingerprint(weight.numpy()) for weight in generator.weights if weight.shape.num_elements() > 1}
+    casts = []
+    for constant in graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype == np.float32 and _fingerprint(values) in known:
+            name = constant.name
+            constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_float16"))
+            casts.append(helper.make_node("Cast", [constant.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _fingerprint(values):
+    """Return what is the same for an array that a converter has transposed or reshaped."""
+    return values.size, float(np.sort(values, axis=None).astype(np.float64) @ np.arange(values.size))
+
+
+def _run_onnx(model, latents):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(model).run(None, {"latents": latents})[0]
+
+
+def _to_litert(synthesizer, half):
+    module = tf.Module()
+    module.audio = synthesizer.portable_audio(unrolled=True)
+    module.weights = [weight.value for weight in synthesizer.generator.weights + synthesizer.representation.weights]
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=module.audio)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def _run_litert(model, latents):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model)
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(taken["index"], latents.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(taken["index"], latents)
+    interpreter.invoke()
+    return interpreter.get_tensor(given["index"])
+
+
+FORMATS = {  # name: suffix, packages, way there, way to run it
+    "onnx": ("onnx", ("tf2onnx", "onnxruntime"), _to_onnx, _run_onnx),
+    "litert": ("tflite", ("ai_edge_litert",), _to_litert, _run_litert),
+}

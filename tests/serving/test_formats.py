@@ -1,0 +1,100 @@
+import keras
+import numpy as np
+import pytest
+
+from kgan.errors import InputError
+from kgan.gans import WGANGP
+from kgan.networks import spectrogram_critic, spectrogram_generator
+from kgan.representations import LogSpec, MelIF, Spec, Wave
+from kgan.serving import formats
+from kgan.serving.formats import check_formats, write_formats
+from kgan.serving.saved_model import export_saved_model
+from kgan.synthesizer import Synthesizer
+from tests.serving.test_saved_model import config_yaml
+
+LENGTH = 2048
+# Griffin-Lim's phases start at peaks of the picture, and a peak is one bin or the next: rounding is heard, 40 dB below.
+BOUNDS = {Wave: 1e-5, Spec: 1e-5, LogSpec: 1e-2, MelIF: 1e-3}
+
+
+@pytest.fixture(params=BOUNDS, ids=lambda representation: representation.__name__.lower())
+def synthesizer(request, make_gan, tiny_sounds):
+    if request.param is Wave:
+        return Synthesizer(make_gan(length=LENGTH), Wave(LENGTH), 16000)
+    options = {"fft_samples": 64, "hop_samples": 32} if request.param is not MelIF else {"fft_samples": 256, "hop_samples": 64}
+    representation = request.param(LENGTH, **options)
+    if hasattr(representation, "adapt"):
+        waves = tiny_sounds.waveforms(np.arange(len(tiny_sounds)))
+        representation.adapt([np.concatenate([waves, waves], axis=1) + 1e-3 * np.cos(np.arange(LENGTH))])
+    keras.utils.set_random_seed(1)
+    shape = representation.example_shape
+    gan = WGANGP(spectrogram_generator(shape, dim=2, latent_dim=8), spectrogram_critic(shape, dim=2))
+    gan.compile("adam", "adam")
+    return Synthesizer(gan, representation, 16000)
+
+
+def largest_difference(audio, expected):
+    return np.abs(audio - expected).max() / np.abs(expected).max()
+
+
+def test_every_file_makes_the_synthesizer_s_sounds(synthesizer, tmp_path):
+    bound = BOUNDS[type(synthesizer.representation)]
+    conversions = {each.file: each for each in write_formats(synthesizer, tmp_path, "drums", ["onnx", "litert"])}
+    assert list(conversions) == ["drums.onnx", "drums_float16.onnx", "drums.tflite", "drums_float16.tflite"]
+    kept = [name for name, each in conversions.items() if each.refusal is None]
+    assert {"drums.onnx", "drums.tflite"} <= set(kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    for count in (1, 5):
+        latents = synthesizer.latents(count, seed=3)
+        expected = synthesizer.generate(latents)
+        for name, run in (("drums.onnx", formats._run_onnx), ("drums.tflite", formats._run_litert)):
+            assert largest_difference(run((tmp_path / name).read_bytes(), latents), expected) < bound, name
+    if isinstance(synthesizer.representation, (Wave, Spec)):
+        assert len(kept) == 4
+        for suffix in ("onnx", "tflite"):
+            sizes = [conversions[f"drums{precision}.{suffix}"].size_bytes for precision in ("", "_float16")]
+            assert (tmp_path / f"drums.{suffix}").stat().st_size == sizes[0]
+            assert sizes[0] - sizes[1] > 1.5 * synthesizer.parameters  # two of four bytes, but for biases and the way back
+
+
+def test_openvino_reads_the_saved_model(synthesizer, tmp_path):
+    """A consumer that shares no code with TensorFlow."""
+    openvino = pytest.importorskip("openvino")
+    version = export_saved_model(synthesizer, config_yaml("normal"), tmp_path / "drums")
+    core = openvino.Core()
+    model = core.compile_model(core.read_model(version), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    latents = synthesizer.latents(3, seed=3)
+    expected = synthesizer.generate(latents)
+    audio = model({"latents": latents})[0]
+    assert largest_difference(audio, expected) < BOUNDS[type(synthesizer.representation)]
+
+
+def test_what_makes_other_sounds_is_refused_and_the_rest_kept(make_gan, tmp_path, monkeypatch):
+    synthesizer = Synthesizer(make_gan(), Wave(), 16000)
+    suffix, packages, convert, run = formats.FORMATS["onnx"]
+
+    def louder(model, latents):
+        return run(model, latents) * 1.03
+
+    def without(model, latents):
+        return np.full_like(run(model, latents), np.nan)
+
+    def failing(synthesizer, half):
+        raise RuntimeError("operation X is\nunknown")
+
+    monkeypatch.setitem(formats.FORMATS, "louder", (suffix, packages, convert, louder))
+    monkeypatch.setitem(formats.FORMATS, "silent", (suffix, packages, convert, without))
+    monkeypatch.setitem(formats.FORMATS, "failing", (suffix, packages, failing, run))
+    conversions = write_formats(synthesizer, tmp_path, "drums", ["louder", "silent", "failing"])
+    expected = ["differ from the SavedModel's by 3%"] * 2 + ["not finite"] * 2 + ["operation X is unknown"] * 2
+    for conversion, reason in zip(conversions, expected, strict=True):
+        assert reason in conversion.refusal
+    assert not list(tmp_path.iterdir())
+
+
+def test_formats_are_checked_before_any_work(monkeypatch):
+    with pytest.raises(InputError, match="Unknown format `onx`. Did you mean `onnx`"):
+        check_formats(["litert", "onx"])
+    monkeypatch.setitem(formats.FORMATS, "onnx", ("onnx", ("numpy", "no_such_package"), None, None))
+    with pytest.raises(InputError, match=r"pip install \"kgan\[onnx\]\". Received: an installation without no_such_package"):
+        check_formats(["onnx"])
