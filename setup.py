@@ -32,6 +32,7 @@ setup(
         "pydantic>=2.5,<3",
         "pyyaml>=6",
         "tqdm>=4.60",
+        "requests>=2.28",
         "joblib>=1.3",
         "platformdirs>=3",
         "filelock>=3.10",

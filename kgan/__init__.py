@@ -15,7 +15,7 @@ _HOMES = {
     "load_notes": "kgan.data.notes",
     "training_dataset": "kgan.data.pipeline",
 }
-_PACKAGES = ("callbacks", "evaluation", "networks", "representations")
+_PACKAGES = ("callbacks", "evaluation", "networks", "representations", "serving")
 
 __all__ = [*_HOMES, *_PACKAGES, "__version__"]
 

@@ -173,7 +173,7 @@ def _add_reproduce(subparsers):
 def _add_benchmark(subparsers):
     summary = "Measure the speed of a part of kgan beside what people would otherwise use."
     parts = subparsers.add_parser("benchmark", help=summary, description=summary, allow_abbrev=False)
-    parts = parts.add_subparsers(required=True, metavar="pipeline | train | scaling | generate")
+    parts = parts.add_subparsers(required=True, metavar="pipeline | train | scaling | generate | serve")
 
     example = "kgan benchmark pipeline --clips 100000 --json out.json"
     command = _add_part(parts, "pipeline", commands.benchmark_pipeline, example, rounds=3)
@@ -196,12 +196,25 @@ def _add_benchmark(subparsers):
     _add_contest(command)
     command.add_argument("--seconds", type=float, default=2.0, help="of each measurement [2]")
 
+    example = "kgan benchmark serve grpc://localhost:8500 --clients 8"
+    command = _add_command(parts, "serve", commands.benchmark_serve, example)
+    command.add_argument("address", help="http://host:8501 or grpc://host:8500")
+    command.add_argument("--model", default="kgan", help="the model's name there [kgan]")
+    command.add_argument("--clients", type=_integer(1, 1000), default=8, help="how many ask at once [8]")
+    command.add_argument("--seconds", type=float, default=60.0, help="for how long [60]")
+    command.add_argument("--count", type=_integer(1, 256), default=1, help="sounds in a request [1]")
+    _add_json(command)
+
 
 def _add_part(parts, name, function, example, rounds):
     command = _add_command(parts, name, function, example)
     command.add_argument("--rounds", type=_integer(1), default=rounds, help=f"how often each is measured [{rounds}]")
-    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    _add_json(command)
     return command
+
+
+def _add_json(command):
+    command.add_argument("--json", metavar="FILE", help="write the figures there, too")
 
 
 def _add_contest(command):

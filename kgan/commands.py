@@ -334,6 +334,14 @@ def benchmark_generate(options):
     return 0
 
 
+def benchmark_serve(options):
+    """Measure how fast a server answers many clients at once."""
+    from kgan.benchmarks.serve import benchmark_serve
+
+    asked = options.clients, options.seconds, options.count
+    return EXIT_FAILURE if benchmark_serve(options.address, options.model, *asked, options.json)["errors"] else 0
+
+
 def _read_latents(path, latent_dim):
     import numpy as np
 

@@ -6,15 +6,22 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 import tensorflow as tf
 
 from kgan.audio.pictures import log_spectrogram
 from kgan.audio.pitch import estimate_pitch
+from kgan.benchmarks.serve import benchmark_serve
 from kgan.cli import main
+from kgan.config import load_config
 from kgan.data.notes import load_notes
-from kgan.representations import LogSpec, MelIF, Spec
-from kgan.serving.saved_model import SavedSynthesizer
+from kgan.representations import LogSpec, MelIF, Spec, Wave
+from kgan.serving.formats import write_formats
+from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
+from kgan.synthesizer import Synthesizer
+from kgan.training.build import build_gan, build_representation
+from tests.serving.test_saved_model import config_yaml
 
 NOISE_HARMONICITY = 0.1  # of the estimator on white noise
 
@@ -116,3 +123,89 @@ def test_encoding_is_a_tenth_of_an_iteration(tmp_path, monkeypatch, notes_cache,
     encode_s = np.median(times_s)
     print(f"\n{name}: iteration {iteration_s:.2f} s, encoding of 320 clips {encode_s:.3f} s: {encode_s / iteration_s:.1%}")
     assert encode_s < 0.1 * iteration_s
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("transport", [0, 1], ids=["rest", "grpc"])
+def test_eight_clients_for_a_minute(tmp_path, transport):
+    """Of the small size of wave networks. Prints throughput and latencies; no error, and memory does not grow."""
+    gan = build_gan(load_config({"model": "wgan_gp", "size": "small", "training.precision": "float32"}), (16384, 1))
+    export_saved_model(Synthesizer(gan, Wave(), 16000), config_yaml("normal"), tmp_path / "kgan")
+    program = [sys.executable, "tests/serving/stand_in.py", str(tmp_path / "kgan"), "kgan"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stand_in:
+        address = stand_in.stdout.readline().split()[transport]
+        process, memory_mib = psutil.Process(stand_in.pid), []
+        for seconds in (10, 60):
+            figures = benchmark_serve(address, seconds=seconds)
+            memory_mib.append(process.memory_info().rss / 2**20)
+            assert figures["errors"] == 0
+        stand_in.stdin.close()
+    print(f"The server's memory after 10 and 70 s: {memory_mib[0]:.0f} and {memory_mib[1]:.0f} MiB")
+    assert figures["requests"] > 500
+    assert memory_mib[1] - memory_mib[0] < 30
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["wave", "spec", "logspec", "melif"])
+def test_size_load_time_and_latency_of_every_format(tmp_path, notes_cache, name):
+    """Prints them, for initial weights of the small size, with the largest difference from the SavedModel's sounds."""
+    told = {"model": "wgan_gp", "repr": name, "size": "small", "training.precision": "float32", "data.source": "notes"}
+    config = load_config(told)
+    representation = build_representation(config)
+    if name in ("logspec", "melif"):
+        representation.adapt([load_notes(cache_dir=notes_cache).waveforms(range(200))])
+    synthesizer = Synthesizer(build_gan(config, representation.example_shape), representation, 16000)
+    version = export_saved_model(synthesizer, config.to_yaml(), tmp_path / "kgan")
+    write_formats(synthesizer, version, "kgan", ["onnx", "litert"])
+    latents = synthesizer.latents(1)
+    expected = synthesizer.generate(latents)
+    print()
+    for label, load in LOADERS.items():
+        for file in [version] if label in ("SavedModel", "OpenVINO") else sorted(version.glob(f"*.{SUFFIXES[label]}")):
+            began_s = time.perf_counter()
+            run = load(str(file))
+            audio = run(latents)
+            first_s, times_s = time.perf_counter() - began_s, []
+            for _ in range(20):
+                began_s = time.perf_counter()
+                run(latents)
+                times_s.append(time.perf_counter() - began_s)
+            files = [file] if file.is_file() else [version / "saved_model.pb", *version.glob("variables/*")]
+            size_mib = sum(each.stat().st_size for each in files) / 2**20
+            difference = np.abs(audio - expected).max() / np.abs(expected).max()
+            figures = f"{size_mib:.1f} MiB | {first_s:.2f} s | {1000 * np.median(times_s):.1f} ms | {difference:.0e}"
+            print(f"| {name} | {label} {file.name} | {figures} |")
+            assert np.isfinite(difference)
+
+
+def _load_saved_model(path):
+    model = tf.saved_model.load(path).signatures["serving_default"]
+    return lambda latents: model(latents=tf.constant(latents))["audio"].numpy()
+
+
+def _load_openvino(path):
+    core = pytest.importorskip("openvino").Core()
+    model = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda latents: model({"latents": latents})[0]
+
+
+def _load_onnx(path):
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    return lambda latents: session.run(None, {"latents": latents})[0]
+
+
+def _load_litert(path):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(path)
+    interpreter.allocate_tensors()
+    taken, given = (side()[0]["index"] for side in (interpreter.get_input_details, interpreter.get_output_details))
+
+    def run(latents):
+        interpreter.set_tensor(taken, latents)
+        interpreter.invoke()
+        return interpreter.get_tensor(given)
+
+    return run
+
+
+LOADERS = {"SavedModel": _load_saved_model, "OpenVINO": _load_openvino, "ONNX": _load_onnx, "LiteRT": _load_litert}
+SUFFIXES = {"ONNX": "onnx", "LiteRT": "tflite"}

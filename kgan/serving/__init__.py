@@ -1,1 +1,5 @@
-"""What leaves the workshop: SavedModels, and the way back from them to sound."""
+"""What leaves the workshop: SavedModels, other formats, and the ways back from them to sound."""
+
+from kgan.serving.client import Client
+
+__all__ = ["Client"]

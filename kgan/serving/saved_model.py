@@ -25,7 +25,8 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
         `serving_default`: `latents` float32 `(batch, latent_dim)` -> `audio` float32 `(batch, samples[, channels])`.
         `sample`: `count` int32 and `seed` int64, scalars -> `audio` and the `latents` it was made of; a sound depends on
             the seed and its index alone.
-        `wav`: `latents` -> `wav`, the bytes of a 16-bit WAV file for each.
+        `wav`: `latents` -> `wav_bytes`, the bytes of a 16-bit WAV file for each. (By this ending the server knows that JSON
+            needs them in base 64.)
 
     A request is for 1 to 256 sounds, of finite latents; the graph itself refuses others. It holds stock operations alone, so
     `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained and for how many iterations,
@@ -84,7 +85,7 @@ def _write(synthesizer, folder):
             waves,
             fn_output_signature=tf.TensorSpec([], tf.string),
         )
-        return {"wav": encoded}
+        return {"wav_bytes": encoded}
 
     archive = keras.export.ExportArchive()
     archive.track(synthesizer.generator)

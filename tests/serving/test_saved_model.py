@@ -29,7 +29,7 @@ five = model.signatures["sample"](count=tf.constant(5), seed=tf.constant(7, tf.i
 np.savez(
     sys.argv[3],
     audio=model.signatures["serving_default"](latents=latents)["audio"],
-    wav=model.signatures["wav"](latents=latents)["wav"].numpy(),
+    wav=model.signatures["wav"](latents=latents)["wav_bytes"].numpy(),
     three=three["audio"], five=five["audio"], five_latents=five["latents"],
 )
 assert "kgan" not in sys.modules
@@ -135,7 +135,7 @@ def test_the_c_library_that_the_server_uses_runs_every_signature(make_gan, tmp_p
     scalars = {"count": np.array(3, np.int32), "seed": np.array(7, np.int64)}
     np.testing.assert_allclose(run("sample", "audio", **scalars), audio[:3], atol=1e-6)
     np.testing.assert_allclose(run("sample", "latents", **scalars), latents[:3], atol=1e-6)
-    for wav, expected in zip(run("wav", "wav", latents=latents[:3]), audio, strict=False):
+    for wav, expected in zip(run("wav", "wav_bytes", latents=latents[:3]), audio, strict=False):
         decoded, rate_hz = soundfile.read(io.BytesIO(wav), dtype="int16")
         assert rate_hz == 16000
         np.testing.assert_allclose(decoded, expected * 32768, atol=1)
@@ -158,7 +158,7 @@ def test_the_graph_itself_refuses_bad_requests(make_gan, tmp_path):
     _, version = exported(make_gan(), tmp_path / "name")
     signatures = read_signatures(version)
     for name, (signature, inputs, message) in BAD.items():
-        output = "wav" if signature == "wav" else "audio"
+        output = "wav_bytes" if signature == "wav" else "audio"
         result = run_in_c(signatures[signature], version, output, inputs, tmp_path)
         assert result.returncode == 1, name
         assert re.search(message, result.stderr), (name, result.stderr)
