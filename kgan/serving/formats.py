@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kgan.errors import InputError, unknown_name
 from kgan.files import whole_file
+from kgan.serving.saved_model import save_functions
 
 TESTED_SOUNDS = 4
 LARGEST_ERROR = 0.02  # root mean square of the difference, of the sound's: 34 dB below it
@@ -133,11 +134,8 @@ def _run_onnx(model, latents):
 
 
 def _to_litert(synthesizer, half):
-    module = tf.Module()
-    module.audio = synthesizer.portable_audio(unrolled=True)
-    module.weights = [weight.value for weight in synthesizer.generator.weights + synthesizer.representation.weights]
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=module.audio)
+        save_functions(synthesizer, {"serving_default": synthesizer.portable_audio(unrolled=True)}, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if half:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

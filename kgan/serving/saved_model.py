@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 import yaml
 
@@ -87,17 +86,23 @@ def _write(synthesizer, folder):
         )
         return {"wav_bytes": encoded}
 
-    archive = keras.export.ExportArchive()
-    archive.track(synthesizer.generator)
-    archive.track(synthesizer.representation)
-    archive.add_endpoint("serving_default", audio, input_signature=[latents_spec])
-    archive.add_endpoint(
-        "sample",
-        sample,
-        input_signature=[tf.TensorSpec([], tf.int32, name="count"), tf.TensorSpec([], tf.int64, name="seed")],
-    )
-    archive.add_endpoint("wav", wav, input_signature=[latents_spec])
-    archive.write_out(str(folder), verbose=False)
+    scalars = [tf.TensorSpec([], tf.int32, name="count"), tf.TensorSpec([], tf.int64, name="seed")]
+    functions = {
+        "serving_default": tf.function(audio, input_signature=[latents_spec]),
+        "sample": tf.function(sample, input_signature=scalars),
+        "wav": tf.function(wav, input_signature=[latents_spec]),
+    }
+    save_functions(synthesizer, functions, folder)
+
+
+def save_functions(synthesizer, functions, folder):
+    """Write functions that use a synthesizer as the signatures of a SavedModel, without checks, card and configuration.
+
+    (`keras.export.ExportArchive` stores every weight twice.)
+    """
+    module = tf.Module()
+    module.weights = [weight.value for weight in synthesizer.generator.weights + synthesizer.representation.weights]
+    tf.saved_model.save(module, str(folder), signatures=functions)
 
 
 def _checked(latents):

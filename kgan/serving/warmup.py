@@ -11,15 +11,12 @@ def write_warmup_requests(folder, name, latents):
         name: the model's.
         latents: `(batch, latent_dim)` to ask for.
 
-    Returns:
-        Whether they were written.
-
     Reference: TensorFlow Serving, "SavedModel Warmup". https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError:
-        return False
+        return
     inputs = {
         "serving_default": {"latents": tf.constant(latents)},
         "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)},
@@ -35,4 +32,3 @@ def write_warmup_requests(folder, name, latents):
                 request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
-    return True

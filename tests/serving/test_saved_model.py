@@ -112,6 +112,15 @@ def test_what_is_not_ours_is_refused(make_gan, tmp_path):
         SavedSynthesizer(version)
 
 
+def test_every_weight_is_stored_once(make_gan, tmp_path):
+    synthesizer, version = exported(make_gan(), tmp_path / "name")
+    stored = sum(
+        weight.shape.num_elements() for weight in synthesizer.generator.weights
+    )  # kernels are folded, with padded taps
+    (data,) = version.glob("variables/*.data-*")
+    assert 4 * stored < data.stat().st_size < 4 * stored + 2000
+
+
 def test_a_folder_that_cannot_be_written(make_gan, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="folder that can be written. Received: .*file/name"):
