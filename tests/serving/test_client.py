@@ -1,6 +1,8 @@
 import io
+import re
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +135,14 @@ def test_many_threads_share_a_client(served, address):
             thread.join()
     for i in range(16):
         np.testing.assert_allclose(results[i][0], expected[i], atol=1e-6)
+
+
+def test_the_readme_s_lines(served, tmp_path, monkeypatch):
+    stand_in, synthesizer = served
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "Client(" in block]
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code.replace('"http://localhost:8501"', f'"{stand_in.rest}", model="drums"'), names)
+    np.testing.assert_allclose(names["sounds"], synthesizer.generate(synthesizer.latents(4, seed=7)), atol=1e-6)
+    assert len(list((tmp_path / "served_sounds").iterdir())) == 4
