@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 # Imported when first used: `import kgan` alone does not import TensorFlow.
 _HOMES = {
     "DCGAN": "kgan.gans",
+    "R1GAN": "kgan.gans",
     "WGAN": "kgan.gans",
     "WGANGP": "kgan.gans",
     "Synthesizer": "kgan.synthesizer",

@@ -17,6 +17,7 @@ MODELS = {
     "dcgan": "kgan.gans.dcgan:DCGAN",
     "wgan": "kgan.gans.wgan:WGAN",
     "wgan_gp": "kgan.gans.wgan_gp:WGANGP",
+    "r1": "kgan.gans.r1:R1GAN",
 }
 REPRESENTATIONS = {
     "wave": "kgan.representations.wave:Wave",
@@ -89,6 +90,8 @@ class Gan(Section):
     ema_decay: Fraction | None = Field(description="of the running average of the generator's weights; null: none")
     clip_value: Positive | None = Field(description="wgan: largest weight of the critic")
     gradient_penalty_weight: Positive | None = Field(description="wgan_gp: lambda")
+    r1_gamma: Positive | None = Field(description="r1: weight of the penalty on slopes at real examples")
+    r1_interval: PositiveInt | None = Field(description="r1: iterations from one such penalty to the next")
 
 
 class Optimizer(Section):

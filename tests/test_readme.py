@@ -45,14 +45,14 @@ def test_the_saved_model_s_lines(finished_run, monkeypatch):
     assert names["files"][0].numpy()[:4] == b"RIFF"
 
 
-@pytest.mark.parametrize("name", ["wgan_gp", "dcgan", "wgan"])
+@pytest.mark.parametrize("name", ["wgan_gp", "dcgan", "wgan", "r1"])
 def test_the_table_of_hyper_parameters_is_what_configs_state(name):
     from kgan.config import load_config
 
     config = load_config({"model": name, "size": "full"})
     header = next(line for line in README.splitlines() if line.startswith("| | dcgan"))
     column = [cell.strip() for cell in header.split("|")].index(name)
-    rows = {line.split("|")[1].strip(): line.split("|")[column].strip() for line in README.splitlines() if line.count("|") == 5}
+    rows = {line.split("|")[1].strip(): line.split("|")[column].strip() for line in README.splitlines() if line.count("|") == 6}
     assert rows["critic steps per iteration"] == str(config.gan.n_critic)
     mantissa = f"{config.optimizer.learning_rate:.0e}".replace("e-0", "e-")
     optimizer = {"adam": f"Adam {mantissa} ({config.optimizer.beta_1}, {config.optimizer.beta_2})"}

@@ -31,6 +31,23 @@ def logistic_generator_loss(fake_scores):
     return tf.reduce_mean(tf.math.softplus(-fake_scores))
 
 
+def r1_penalty(critic, real):
+    """Return E[||grad of D at x||^2] for real x.
+
+    Args:
+        critic: a function from examples to scores.
+        real: float32 examples `(batch, ...)`.
+
+    Reference: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9.
+        https://arxiv.org/abs/1801.04406
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(real)
+        scores = critic(real)
+    gradients = tape.gradient(scores, real)
+    return tf.reduce_mean(tf.reduce_sum(tf.square(gradients), axis=range(1, real.shape.rank)))
+
+
 def gradient_penalty(critic, real, fake, mix):
     """Return E[(||grad of D at x|| - 1)^2] for x = real + mix (fake - real).
 

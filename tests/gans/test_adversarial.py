@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 from kgan.data.pipeline import training_dataset
-from kgan.gans import DCGAN, WGAN, WGANGP
+from kgan.gans import DCGAN, R1GAN, WGAN, WGANGP
 from kgan.networks import wave_critic, wave_generator
 from kgan.noise import folded_seed
 from kgan.representations import Wave
 
-GANS = [DCGAN, WGAN, WGANGP]
+GANS = [DCGAN, WGAN, WGANGP, R1GAN]
 
 
 def sgd():
@@ -90,9 +90,9 @@ def test_metrics_have_their_names_and_meaning(make_gan, gan_class):
     gan = make_gan(gan_class, n_critic=2)
     result = gan.train_step({"x": batch_of(gan)})
     names = {"critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm"}
-    assert result.keys() == names | ({"gradient_penalty"} if gan_class is WGANGP else set())
+    assert result.keys() == names | {WGANGP: {"gradient_penalty"}, R1GAN: {"r1_penalty"}}.get(gan_class, set())
     assert {metric.name for metric in gan.metrics} == result.keys()
-    if gan_class is not DCGAN:
+    if gan_class in (WGAN, WGANGP):
         np.testing.assert_allclose(result["critic_loss"], -result["score_gap"], rtol=1e-5)
 
 
