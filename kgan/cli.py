@@ -203,6 +203,7 @@ def _add_benchmark(subparsers):
     command.add_argument("--clients", type=_integer(1, 1000), default=8, help="how many ask at once [8]")
     command.add_argument("--seconds", type=float, default=60.0, help="for how long [60]")
     command.add_argument("--count", type=_integer(1, 256), default=1, help="sounds in a request [1]")
+    command.add_argument("--latent-dim", type=_integer(1), help="send latents of this width; otherwise seeds, for no batching")
     _add_json(command)
 
 

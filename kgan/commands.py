@@ -89,7 +89,8 @@ def export(options):
     import_tensorflow_quietly()
     from kgan.training.run_folder import export_run
 
-    formats = [name for name in options.format.split(",") if name != "savedmodel"]
+    names = dict.fromkeys(name.strip() for name in options.format.split(","))
+    formats = [name for name in names if name not in ("", "savedmodel")]
     version, conversions = export_run(options.run, options.folder, options.best, formats)
     print(f"Exported {version}.")
     for conversion in conversions:
@@ -97,7 +98,7 @@ def export(options):
             print(f"  {conversion.file} was not kept: {conversion.refusal}.")
         else:
             size = f"{conversion.size_bytes / 2**20:.1f} MiB"
-            print(f"  {conversion.file}, {size}; its samples are the SavedModel's to within {conversion.difference:.1g}")
+            print(f"  {conversion.file}, {size}; its samples are the run's to within {conversion.difference:.1g}")
     return EXIT_FAILURE if any(conversion.refusal for conversion in conversions) else 0
 
 
@@ -338,7 +339,7 @@ def benchmark_serve(options):
     """Measure how fast a server answers many clients at once."""
     from kgan.benchmarks.serve import benchmark_serve
 
-    asked = options.clients, options.seconds, options.count
+    asked = options.clients, options.seconds, options.count, options.latent_dim
     return EXIT_FAILURE if benchmark_serve(options.address, options.model, *asked, options.json)["errors"] else 0
 
 

@@ -56,16 +56,16 @@ class Synthesizer:
 
     def audio(self, latents):
         """Return audio for latents, as tensors: `(batch, latent_dim)` -> `(batch, samples[, channels])` in [-1, 1]."""
-        return self._audio(latents)
+        return self._audio(latents)["audio"]
 
     def _audio_function(self):
         return tf.function(
-            lambda latents: limited(self.representation.decode(self.generator(latents, training=False))),
+            lambda latents: {"audio": limited(self.representation.decode(self.generator(latents, training=False)))},
             input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")],
         )
 
     def portable_audio(self, unrolled=False):
-        """Return `audio` as a concrete function of operations that converters to other formats know, see `portable`."""
+        """Return a concrete function, `latents` -> `{"audio": ...}`, of operations that converters know, see `portable`."""
         with portable(unrolled):
             return self._audio_function().get_concrete_function()
 

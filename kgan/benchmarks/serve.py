@@ -3,18 +3,21 @@
 import json
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from kgan.errors import InputError
 from kgan.serving.client import Client
 
 PERCENTILES = (50, 95, 99)
+PAUSE_AFTER_ERROR_S = 0.1
 
 
-def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, json_file=None):
-    """Let clients ask for sounds by seed for a while, each as soon as it has its answer, print a table, return the figures.
+def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, latent_dim=None, json_file=None):
+    """Let clients ask for sounds for a while, each as soon as it has its answer, print a table, return the figures.
 
     Args:
         address: of the server, see `kgan.serving.Client`.
@@ -22,30 +25,37 @@ def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, jso
         clients: how many ask at once.
         seconds: for how long.
         count: sounds in a request.
+        latent_dim: width of the latents to send; None sends a seed, which a server that joins requests to batches refuses.
         json_file: where to write the figures, too.
 
     Returns:
-        A dictionary: `requests`, `errors`, `requests_per_second`, `sounds_per_second`, `p50_ms`, `p95_ms` and `p99_ms`.
+        A dictionary: `requests`, `errors`, `requests_per_second`, `sounds_per_second`, `p50_ms`, `p95_ms` and `p99_ms`, the
+        last three None without any answer.
 
     Raises:
         InputError, ConnectionError, TimeoutError: the first request fails, before any is measured.
     """
+    if seconds <= 0:
+        raise InputError(f"`seconds` must be above 0. Received: {seconds}")
+    rng = np.random.default_rng(0)
+    asked = {"count": count} if latent_dim is None else {"latents": rng.normal(size=(count, latent_dim))}
     with Client(address, model) as client:
-        client.generate(count=count)
-    times_s, errors = [], []
+        client.generate(**asked)
+    times_s, errors = [], Counter()
     began_s = time.perf_counter()
 
-    def ask(seed):
+    def ask():
         with Client(address, model, retries=0) as client:
             while time.perf_counter() - began_s < seconds:
                 called_s = time.perf_counter()
                 try:
-                    client.generate(count=count, seed=seed)
+                    client.generate(**asked)
                     times_s.append(time.perf_counter() - called_s)
                 except (OSError, ValueError) as error:
-                    errors.append(f"{type(error).__name__}: {error}")
+                    errors[f"{type(error).__name__}: {error}"] += 1
+                    time.sleep(PAUSE_AFTER_ERROR_S)
 
-    threads = [threading.Thread(target=ask, args=(seed,), daemon=True) for seed in range(clients)]
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(clients)]
     for thread in threads:
         thread.start()
     for _ in tqdm(range(round(seconds)), "Asking", unit="s"):
@@ -53,14 +63,19 @@ def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, jso
     for thread in threads:
         thread.join()
     rate = len(times_s) / (time.perf_counter() - began_s)
-    figures = {"requests": len(times_s), "errors": len(errors), "requests_per_second": rate, "sounds_per_second": rate * count}
-    milliseconds = 1000 * np.percentile(times_s or [np.nan], PERCENTILES)
-    figures |= {f"p{percent}_ms": float(value) for percent, value in zip(PERCENTILES, milliseconds, strict=True)}
+    figures = {
+        "requests": len(times_s),
+        "errors": errors.total(),
+        "requests_per_second": rate,
+        "sounds_per_second": rate * count,
+    }
+    for percent in PERCENTILES:
+        figures[f"p{percent}_ms"] = 1000 * float(np.percentile(times_s, percent)) if times_s else None
     print(f"| {clients} clients, {count} sounds each | " + " | ".join(figures) + " |")
     print("|---" * (len(figures) + 1) + "|")
-    print(f"| {address} | " + " | ".join(f"{value:,.5g}" for value in figures.values()) + " |")
-    for error in sorted(set(errors))[:3]:
-        print(f"Error: {error}")
+    print(f"| {address} | " + " | ".join("" if value is None else f"{value:,.5g}" for value in figures.values()) + " |")
+    for error, times in errors.most_common(3):
+        print(f"{times} times {error}")
     if json_file:
         Path(json_file).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures

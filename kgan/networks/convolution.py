@@ -24,7 +24,6 @@ def convolve(inputs, kernel):
     return _convolve(inputs, kernel)
 
 
-@tf.custom_gradient
 def add_bias(inputs, bias):
     """Return `tf.nn.bias_add(inputs, bias)`, with a gradient that is right in bfloat16.
 
@@ -36,6 +35,11 @@ def add_bias(inputs, bias):
         bias: `(channels,)`.
     """
 
+    return _add_bias(inputs, bias) if inputs.dtype == tf.bfloat16 else tf.nn.bias_add(inputs, bias)
+
+
+@tf.custom_gradient
+def _add_bias(inputs, bias):
     def gradient(upstream):
         rows = tf.reshape(upstream, (-1, bias.shape[0]))
         ones = tf.ones((1, tf.shape(rows)[0]), upstream.dtype)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import operator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,9 +11,13 @@ import numpy as np
 from kgan.errors import InputError
 from kgan.files import whole_folder
 
+UNAVAILABLE = (502, 503)  # of HTTP's statuses
 LARGEST_REQUEST = 64  # sounds asked for at once; 256 are allowed
 LARGEST_REPLY_BYTES = 2**28
-BACKOFF_S = 0.2  # before the first repetition; each next waits twice as long
+ONLY_OUTPUT = {"serving_default": "audio", "wav": "wav_bytes"}  # REST leaves the name of a single one out
+BACKOFF_S = 0.5  # the pause between repetitions, twice as long each time; over REST the first is made at once
+REFUSALS = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "UNAUTHENTICATED")
+REFUSALS += ("PERMISSION_DENIED",)
 
 
 class Client:
@@ -25,12 +30,13 @@ class Client:
         address: `http://host:8501` or `https://...` for REST; `grpc://host:8500` or `grpcs://...` for gRPC, which is faster
             and needs the package tensorflow-serving-api: `pip install "kgan[serve]"`.
         model: the model's name there, with `/versions/2` for one version instead of the newest.
-        timeout_s: seconds that a request may take, repetitions included over gRPC, each over REST.
+        timeout_s: over gRPC the seconds that a request may take, repetitions included; over REST the longest silence.
         retries: how often a request is repeated while the server is unavailable; gRPC allows 4.
 
     Raises (also by its methods):
-        InputError: the address is none of these, or the server refused the request; its reason is in the message.
-        ConnectionError: the server could not be reached, or is unavailable still after all repetitions.
+        InputError: the address is none of these, the server refused the request, its reason being in the message, or what it
+            serves is not a model that kgan exported.
+        ConnectionError: the server could not be reached, failed, or is unavailable still after all repetitions.
         TimeoutError: it did not answer in time.
 
     Example:
@@ -42,11 +48,17 @@ class Client:
     """
 
     def __init__(self, address, model="kgan", timeout_s=30.0, retries=3):
-        parts = urlsplit(address)
+        rule = f"An address must be like http://localhost:8501 (REST) or grpc://localhost:8500. Received: {address}"
+        try:
+            parts = urlsplit(address)
+        except ValueError as error:
+            raise InputError(rule) from error
         transport = TRANSPORTS.get(parts.scheme)
         if transport is None or not parts.netloc:
-            rule = "An address must be like http://localhost:8501 (REST) or grpc://localhost:8500."
-            raise InputError(f"{rule} Received: {address}")
+            raise InputError(rule)
+        name, _, version = model.partition("/versions/")
+        if not name or (version and not version.isdecimal()):
+            raise InputError(f"A model must be like drums, or drums/versions/2. Received: {model}")
         if timeout_s <= 0 or retries < 0:
             raise InputError(f"`timeout_s` must be above 0 and `retries` at least 0. Received: {timeout_s}, {retries}")
         self._transport = transport(parts, model, timeout_s, retries)
@@ -57,20 +69,26 @@ class Client:
         Args:
             latents: float32 `(count, latent_dim)`; or else
             count: how many sounds, 1 to 256, to make
-            seed: from this seed. A sound depends on it and on its index alone.
+            seed: from this seed. A sound depends on it and on its index alone. A server that joins requests to batches
+                refuses seeds.
         """
+        if (latents is None) == (count is None):
+            raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
         if latents is None:
             return self._sample(count, seed)["audio"]
-        return self._in_requests("serving_default", latents)["audio"]
+        return self._in_requests("serving_default", latents)
 
     def write_wavs(self, folder, latents=None, count=None, seed=0):
         """Write 16-bit WAV files to a new folder and return their paths. Arguments: the folder, and as of `generate`."""
-        if Path(folder).exists():
+        folder = Path(folder).expanduser()
+        if folder.exists():
             raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {folder}, which exists.")
+        if (latents is None) == (count is None):
+            raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
         if latents is None:
             latents = self._sample(count, seed)["latents"]
-        files = self._in_requests("wav", latents)["wav_bytes"]
-        paths = [Path(folder) / f"{i:05d}.wav" for i in range(len(files))]
+        files = self._in_requests("wav", latents)
+        paths = [folder / f"{i:05d}.wav" for i in range(len(files))]
         with whole_folder(folder) as scratch:
             for path, content in zip(paths, files, strict=True):
                 (scratch / path.name).write_bytes(content)
@@ -87,27 +105,34 @@ class Client:
         self.close()
 
     def _sample(self, count, seed):
-        if count is None:
-            raise InputError("Either `latents` or `count` must be given. Received: neither.")
         try:
-            inputs = {"count": np.array(count, np.int32), "seed": np.array(seed, np.int64)}
+            inputs = {"count": np.array(operator.index(count), np.int32), "seed": np.array(operator.index(seed), np.int64)}
         except (OverflowError, TypeError, ValueError) as error:
             raise InputError(f"`count` and `seed` must be integers of 32 and 64 bits. Received: {count}, {seed}") from error
-        return self._transport.predict("sample", inputs)
+        return self._predict("sample", inputs, {"audio", "latents"})
 
     def _in_requests(self, signature, latents):
-        latents = np.asarray(latents, np.float32)
+        try:
+            latents = np.asarray(latents, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"Latents must be numbers. Received: {error}") from error
         if latents.ndim != 2 or not latents.size:
             raise InputError(f"Latents must be (count, latent_dim). Received: shape {latents.shape}")
         parts = np.split(latents, range(LARGEST_REQUEST, len(latents), LARGEST_REQUEST))
-        replies = [self._transport.predict(signature, {"latents": part}) for part in parts]
-        return {name: np.concatenate([reply[name] for reply in replies]) for name in replies[0]}
+        output = ONLY_OUTPUT[signature]
+        replies = [self._predict(signature, {"latents": part}, {output}) for part in parts]
+        return np.concatenate([reply[output] for reply in replies])
+
+    def _predict(self, signature, inputs, outputs):
+        reply = self._transport.predict(signature, inputs)
+        if set(reply) != outputs:
+            rule = f"A model must be one that kgan exported: `{signature}` returns {', '.join(sorted(outputs))}."
+            raise InputError(f"{rule} Received: {', '.join(sorted(reply)) or 'nothing'}")
+        return reply
 
 
 class _Rest:
     """Reference: TensorFlow Serving, "RESTful API". https://www.tensorflow.org/tfx/serving/api_rest"""
-
-    ONLY_OUTPUT = {"serving_default": "audio", "wav": "wav_bytes"}  # the server leaves the name of a single one out
 
     def __init__(self, parts, model, timeout_s, retries):
         import requests
@@ -120,8 +145,9 @@ class _Rest:
             total=retries,
             read=False,  # an error at once
             backoff_factor=BACKOFF_S,
-            status_forcelist=(502, 503),
+            status_forcelist=UNAVAILABLE,
             allowed_methods=None,
+            respect_retry_after_header=False,  # it would be obeyed past any limit of time
             raise_on_status=False,
         )
         for scheme in ("http://", "https://"):
@@ -137,14 +163,20 @@ class _Rest:
             raise TimeoutError(f"{self._url} did not answer within {self._timeout_s:g} s.") from error
         except requests.RequestException as error:
             raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
-        if reply.status_code in (502, 503):
-            raise ConnectionError(f"{self._url} is unavailable: {_reason(reply)}")
+        if reply.status_code == 504:
+            raise TimeoutError(f"{self._url} did not answer in time: {_reason(reply)}")
+        if reply.status_code >= 500:
+            failed = "is unavailable" if reply.status_code in UNAVAILABLE else "failed"
+            raise ConnectionError(f"{self._url} {failed}: {_reason(reply)}")
         if not reply.ok:
             raise InputError(f"{self._url} refused the request: {_reason(reply)}")
-        outputs = reply.json()["outputs"]
-        if signature in self.ONLY_OUTPUT:
-            outputs = {self.ONLY_OUTPUT[signature]: outputs}
-        return {name: _decoded(value) for name, value in outputs.items()}
+        try:
+            outputs = reply.json()["outputs"]
+            if signature in ONLY_OUTPUT and not isinstance(outputs, dict):
+                outputs = {ONLY_OUTPUT[signature]: outputs}
+            return {name: _decoded(value) for name, value in outputs.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self._url} must be TensorFlow Serving's. Received: a reply that is not.") from error
 
     def close(self):
         self._session.close()
@@ -213,7 +245,9 @@ class _Grpc:
             return TimeoutError(f"{self._address} did not answer within {self._timeout_s:g} s.")
         if error.code() == codes.UNAVAILABLE:
             return ConnectionError(f"{self._address} is unavailable: {error.details()}")
-        return InputError(f"{self._address} refused the request: {error.details()}")
+        if error.code().name in REFUSALS:
+            return InputError(f"{self._address} refused the request: {error.details()}")
+        return ConnectionError(f"{self._address} failed, {error.code().name}: {error.details()}")
 
     def close(self):
         self._channel.close()

@@ -14,6 +14,7 @@ from kgan.serving.saved_model import save_functions
 
 TESTED_SOUNDS = 4
 LARGEST_ERROR = 0.02  # root mean square of the difference, of the sound's: 34 dB below it
+TINY_LEVEL = 1e-6  # of a sound that is silent
 ONNX_OPSET = 18
 
 
@@ -36,7 +37,7 @@ class Conversion(NamedTuple):
 def write_formats(synthesizer, folder, name, formats):
     """Write `NAME.onnx` and `NAME.tflite`, and as `NAME_float16` with weights stored in half the bytes.
 
-    All take `latents` float32 `(batch, latent_dim)` and return audio float32 `(batch, samples[, channels])`, computed in
+    All take `latents` float32 `(batch, latent_dim)` and return `audio` float32 `(batch, samples[, channels])`, computed in
     float32. They check no input and have no seed: neither assertions nor TensorFlow's random numbers convert. A converter that
     succeeds proves nothing, so each file makes four sounds, and is kept if they are the synthesizer's to within 34 dB.
 
@@ -76,7 +77,7 @@ def check_formats(formats):
     """
     for name in formats:
         if name not in FORMATS:
-            raise unknown_name("format", name, FORMATS)
+            raise unknown_name("format", name, ("savedmodel", *FORMATS))
         missing = [package for package in FORMATS[name][1] if importlib.util.find_spec(package) is None]
         if missing:
             rule = f'The format {name} needs packages: pip install "kgan[{name}]".'
@@ -84,11 +85,13 @@ def check_formats(formats):
 
 
 def _compared(file, size_bytes, audio, expected):
-    error = np.sqrt(np.square(audio - expected).mean(axis=1) / np.square(expected).mean(axis=1)).max()
     refusal = None
+    axes = tuple(range(1, expected.ndim))
+    levels = np.maximum(np.square(expected).mean(axis=axes), TINY_LEVEL**2)
+    error = np.sqrt(np.square(audio - expected).mean(axis=axes) / levels).max()
     if not error <= LARGEST_ERROR:  # NaN is none
-        refusal = f"its sounds differ from the SavedModel's by {error:.0%} of their level; allowed is {LARGEST_ERROR:.0%}"
-        if np.isnan(error):
+        refusal = f"its sounds differ from the run's by {error:.0%} of their level; allowed is {LARGEST_ERROR:.0%}"
+        if not np.isfinite(audio).all():
             refusal = "its sounds are not finite"
     return Conversion(file, size_bytes, float(np.abs(audio - expected).max()), refusal)
 

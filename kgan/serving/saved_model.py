@@ -45,7 +45,7 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
     Raises:
         InputError: the folder cannot be written, or the disk is full.
     """
-    folder = Path(folder).expanduser()
+    folder = Path(folder).expanduser().resolve()  # its name is the model's
     version = folder / str(max(_versions(folder), default=0) + 1)
     try:
         with whole_folder(version) as scratch:

@@ -2,6 +2,7 @@ import io
 import re
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -102,20 +103,59 @@ def test_what_the_server_refuses_is_said_and_not_repeated(served, address):
 
 
 def test_what_it_refuses_itself():
-    for address in ("localhost:8501", "ftp://host", "http://", ""):
+    for address in ("localhost:8501", "ftp://host", "http://", "http://[::1:80", ""):
         with pytest.raises(InputError, match="must be like http://localhost:8501"):
             Client(address)
+    for model in ("", "drums/versions/new"):
+        with pytest.raises(InputError, match="must be like drums, or drums/versions/2"):
+            Client("http://localhost:8501", model)
     with pytest.raises(InputError, match="timeout_s"):
         Client("http://localhost:8501", timeout_s=0)
     client = Client("http://localhost:8501")
     for latents in (np.zeros(8), np.zeros((0, 8)), np.zeros((1, 2, 8))):
         with pytest.raises(InputError, match="must be .count, latent_dim"):
             client.generate(latents)
-    with pytest.raises(InputError, match="Received: neither"):
+    with pytest.raises(InputError, match="both, or neither"):
         client.generate()
-    for request in ({"count": 10**10}, {"count": 1, "seed": 2**63}, {"count": "two"}):
+    for request in ({"count": 10**10}, {"count": 1, "seed": 2**63}, {"count": "2"}, {"count": 2.5}):
         with pytest.raises(InputError, match="must be integers"):
             client.generate(**request)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "raised", "message"),
+    [
+        (503, '{"error": "loading"}', ConnectionError, "is unavailable: loading"),
+        (429, '{"error": "too many"}', InputError, "refused the request: too many"),
+        (500, "boom", ConnectionError, "failed: 500"),
+        (504, "", TimeoutError, "in time: 504"),
+        (200, "<html>", InputError, "must be TensorFlow Serving's"),
+        (200, '{"predictions": [1]}', InputError, "must be TensorFlow Serving's"),
+        (200, '{"outputs": {"logits": [1]}}', InputError, "`sample` returns audio, latents. Received: logits"),
+    ],
+)
+def test_what_is_not_a_server_of_ours(status, body, raised, message):
+    """It says `Retry-After: 3600`, too, which is not waited for; only the first is asked twice."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Retry-After", "3600")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Client(f"http://127.0.0.1:{server.server_port}", retries=1) as client, pytest.raises(raised, match=message):
+            client.generate(count=1)
+        server.shutdown()
+    assert asked == ["/v1/models/kgan:predict"] * (2 if status == 503 else 1)
 
 
 def test_many_threads_share_a_client(served, address):

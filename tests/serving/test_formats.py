@@ -1,10 +1,13 @@
 import keras
 import numpy as np
+import onnxruntime
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
+from kgan.cli import main
 from kgan.errors import InputError
 from kgan.gans import WGANGP
-from kgan.networks import spectrogram_critic, spectrogram_generator
+from kgan.networks import spectrogram_critic, spectrogram_generator, wave_critic, wave_generator
 from kgan.representations import LogSpec, MelIF, Spec, Wave
 from kgan.serving import formats
 from kgan.serving.formats import check_formats, write_formats
@@ -86,10 +89,55 @@ def test_what_makes_other_sounds_is_refused_and_the_rest_kept(make_gan, tmp_path
     monkeypatch.setitem(formats.FORMATS, "silent", (suffix, packages, convert, without))
     monkeypatch.setitem(formats.FORMATS, "failing", (suffix, packages, failing, run))
     conversions = write_formats(synthesizer, tmp_path, "drums", ["louder", "silent", "failing"])
-    expected = ["differ from the SavedModel's by 3%"] * 2 + ["not finite"] * 2 + ["operation X is unknown"] * 2
+    expected = ["differ from the run's by 3%"] * 2 + ["not finite"] * 2 + ["operation X is unknown"] * 2
     for conversion, reason in zip(conversions, expected, strict=True):
         assert reason in conversion.refusal
     assert not list(tmp_path.iterdir())
+
+
+def test_silence_is_a_sound(make_gan, tmp_path):
+    gan = make_gan()
+    gan.generator.set_weights([np.zeros_like(weight) for weight in gan.generator.get_weights()])
+    conversions = write_formats(Synthesizer(gan, Wave(), 16000), tmp_path, "drums", ["onnx"])
+    assert [(each.difference, each.refusal) for each in conversions] == [(0.0, None)] * 2
+
+
+def test_stereo(tmp_path):
+    gan = WGANGP(wave_generator(512, channels=2, dim=2, latent_dim=8), wave_critic(512, channels=2, dim=2))
+    gan.compile("adam", "adam")
+    synthesizer = Synthesizer(gan, Wave(512, 2), 16000)
+    assert not any(each.refusal for each in write_formats(synthesizer, tmp_path, "drums", ["onnx", "litert"]))
+    latents = synthesizer.latents(3)
+    audio = formats._run_onnx((tmp_path / "drums.onnx").read_bytes(), latents)
+    np.testing.assert_allclose(audio, synthesizer.generate(latents), atol=1e-6)
+    assert audio.shape == (3, 512, 2)
+
+
+def test_the_command_says_what_was_kept_and_what_was_not(finished_run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "drums").mkdir()
+    monkeypatch.chdir(tmp_path / "drums")  # the model's name is the folder's, also of "."
+    assert main(["export", str(finished_run), ".", "--format", "savedmodel, onnx,onnx,"]) == 0
+    assert {path.name for path in (tmp_path / "drums" / "1").glob("*.onnx")} == {"drums.onnx", "drums_float16.onnx"}
+    assert (tmp_path / "drums" / "1" / "MODEL_CARD.md").read_text().startswith("# drums\n")
+    assert "drums.onnx, 0." in capsys.readouterr().out
+    suffix, packages, convert, run = formats.FORMATS["onnx"]
+    monkeypatch.setitem(formats.FORMATS, "onnx", (suffix, packages, convert, lambda *asked: 2 * run(*asked)))
+    assert main(["export", str(finished_run), ".", "--format", "onnx"]) == 1
+    assert "drums.onnx was not kept: its sounds differ from the run's by 100%" in capsys.readouterr().out
+    assert not list((tmp_path / "drums" / "2").glob("*.onnx"))
+    assert main(["export", str(finished_run), ".", "--format", "tflit"]) == 2
+    assert not (tmp_path / "drums" / "3").exists()
+
+
+def test_names_and_shapes_of_what_a_file_takes_and_gives(make_gan, tmp_path):
+    synthesizer = Synthesizer(make_gan(), Wave(), 16000)
+    write_formats(synthesizer, tmp_path, "drums", ["onnx", "litert"])
+    session = onnxruntime.InferenceSession(tmp_path / "drums.onnx")
+    ((audio,),) = [session.run(["audio"], {"latents": synthesizer.latents(1)})]
+    interpreter = Interpreter(str(tmp_path / "drums.tflite"))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["latents"], "outputs": ["audio"]}}
+    runner = interpreter.get_signature_runner()
+    np.testing.assert_allclose(runner(latents=synthesizer.latents(1))["audio"], audio, atol=1e-6)
 
 
 def test_formats_are_checked_before_any_work(monkeypatch):

@@ -1,4 +1,7 @@
-"""Ten thousand requests that no client of ours would send: each is refused, and the next good one answered."""
+"""Ten thousand requests that no client of ours would send: each is refused, and the next good one answered.
+
+The stand-in refuses what the server itself would; numbers and counts reach the graph, which refuses them.
+"""
 
 import json
 
