@@ -12,7 +12,7 @@ from kgan.errors import InputError
 from kgan.files import whole_folder
 
 UNAVAILABLE = (502, 503)  # of HTTP's statuses
-LARGEST_REQUEST = 64  # sounds asked for at once; 256 are allowed
+SOUNDS_PER_REQUEST = 64  # 256 are allowed
 LARGEST_REPLY_BYTES = 2**28
 ONLY_OUTPUT = {"serving_default": "audio", "wav": "wav_bytes"}  # REST leaves the name of a single one out
 BACKOFF_S = 0.5  # the pause between repetitions, twice as long each time; over REST the first is made at once
@@ -72,8 +72,7 @@ class Client:
             seed: from this seed. A sound depends on it and on its index alone. A server that joins requests to batches
                 refuses seeds.
         """
-        if (latents is None) == (count is None):
-            raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
+        _check_one(latents, count)
         if latents is None:
             return self._sample(count, seed)["audio"]
         return self._in_requests("serving_default", latents)
@@ -83,8 +82,7 @@ class Client:
         folder = Path(folder).expanduser()
         if folder.exists():
             raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {folder}, which exists.")
-        if (latents is None) == (count is None):
-            raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
+        _check_one(latents, count)
         if latents is None:
             latents = self._sample(count, seed)["latents"]
         files = self._in_requests("wav", latents)
@@ -118,7 +116,7 @@ class Client:
             raise InputError(f"Latents must be numbers. Received: {error}") from error
         if latents.ndim != 2 or not latents.size:
             raise InputError(f"Latents must be (count, latent_dim). Received: shape {latents.shape}")
-        parts = np.split(latents, range(LARGEST_REQUEST, len(latents), LARGEST_REQUEST))
+        parts = np.split(latents, range(SOUNDS_PER_REQUEST, len(latents), SOUNDS_PER_REQUEST))
         output = ONLY_OUTPUT[signature]
         replies = [self._predict(signature, {"latents": part}, {output}) for part in parts]
         return np.concatenate([reply[output] for reply in replies])
@@ -129,6 +127,11 @@ class Client:
             rule = f"A model must be one that kgan exported: `{signature}` returns {', '.join(sorted(outputs))}."
             raise InputError(f"{rule} Received: {', '.join(sorted(reply)) or 'nothing'}")
         return reply
+
+
+def _check_one(latents, count):
+    if (latents is None) == (count is None):
+        raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
 
 
 class _Rest:
