@@ -5,7 +5,7 @@ import sys
 
 from kgan import commands
 from kgan.commands import EXIT_BAD_INPUT, EXIT_SIGNAL
-from kgan.config import configs_folder, fields, flatten, read_yaml
+from kgan.config import PRESETS, configs_folder, fields, flatten, read_yaml
 from kgan.errors import InputError, unknown_name
 
 SHORT_NAMES = {
@@ -60,15 +60,24 @@ def _parser():
 
     command = _add_command(
         subparsers, "generate", commands.generate, "kgan generate runs/drums --count 64 --seed 7 --out drums\n"
+        "kgan generate runs/fast_notes --pitch 48-72 --family organ\n"
         "kgan generate saved_models/NAME --interpolate 8"
     )  # fmt: skip
     command.add_argument("source", help="a run folder or a SavedModel")
     command.add_argument("--seed", type=_integer(0), default=0, help="the same seed makes the same sounds, however many [0]")
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--count", type=_integer(1, 10**6), help="how many sounds [16]")
+    what.add_argument("--count", type=_integer(1, 10**6), help="how many sounds [16]; of several labels each [1]")
     what.add_argument("--latents", metavar="FILE.npy", help="make these latents sound, (count, latent_dim)")
     what.add_argument(
         "--interpolate", type=_integer(2, 10**4), metavar="N", help="N sounds on the way from the seed's first to its second"
+    )
+    asked = command.add_argument_group("of a generator that was trained with labels; what is not asked for is drawn")
+    asked.add_argument(
+        "--pitch", metavar="PITCH", help="MIDI pitch, several (60,64,67) or a range (48-72): each sound at all of them"
+    )
+    asked.add_argument("--family", metavar="NAME", help="instrument family, or several: organ,flute")
+    asked.add_argument(
+        "--label", metavar="KIND=VALUE", action="append", default=[], help="any label that there is, such as class=kick"
     )
     command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given")
     _add_best(command)
@@ -93,13 +102,19 @@ def _parser():
 
 def _add_train(subparsers):
     command = _add_command(
-        subparsers, "train", commands.train, "kgan train --model wgan_gp --repr wave               # the built-in notes\n"
+        subparsers, "train", commands.train, "kgan train --preset fast                             # clear notes\n"
+        "kgan train --model wgan_gp --repr wave               # the built-in notes\n"
         "kgan train --model dcgan --data ~/my_drums --run runs/drums --steps 20000\n"
         "kgan train --run runs/drums                               # goes on where it stopped\n"
         "kgan train --network.dim 32 --minutes 60                  # any value by its name"
     )  # fmt: skip
-    command.usage = "kgan train [-h] [--model MODEL] [--repr REPR] [--data DATA] [--run FOLDER] [--NAME VALUE ...]"
-    command.add_argument("--run", metavar="FOLDER", help="the run's folder; runs/MODEL_REPR_DATA unless given")
+    command.usage = (
+        "kgan train [-h] [--preset NAME] [--model MODEL] [--repr REPR] [--data DATA] [--run FOLDER] [--NAME VALUE ...]"
+    )
+    command.add_argument(
+        "--run", metavar="FOLDER", help="the run's folder; runs/MODEL_REPR_DATA or runs/PRESET_DATA unless given"
+    )
+    command.add_argument("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}: all values of configs/NAME.yaml at once")
     _add_config(command)
     values = command.add_argument_group("values (in brackets: configs/base.yaml; the model's and the size's file change some)")
     _add_values(values, fields())

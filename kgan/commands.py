@@ -1,12 +1,14 @@
 """What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
 
+import itertools
+import math
 import shlex
 import sys
 import zipfile
 from functools import partial
 from pathlib import Path
 
-from kgan.config import configs_folder, fields, flatten, read_yaml, told_values
+from kgan.config import PRESETS, check_choice, configs_folder, fields, flatten, read_yaml, told_values
 from kgan.errors import InputError
 from kgan.quiet import import_tensorflow_quietly
 
@@ -21,11 +23,15 @@ EXPERIMENTS = {  # of the published table, in its order
 
 def train(options):
     """Train a GAN, or go on with a run."""
-    told = told_values(_overrides(options), options.config)
+    files = list(options.config)
+    if options.preset is not None:
+        check_choice("preset", options.preset, PRESETS)
+        files.insert(0, configs_folder() / f"{options.preset}.yaml")
+    told = told_values(_overrides(options), files)
     import_tensorflow_quietly()
     from kgan.training.run_folder import RunFolder
 
-    run = RunFolder(options.run or _default_run(told))
+    run = RunFolder(options.run or _default_run(told, options.preset))
     outcome = _train(told, run)
     if outcome.failure:
         return EXIT_FAILURE
@@ -61,27 +67,59 @@ def generate(options):
     if out.exists():
         raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {out}, which exists. Give another --out.")
     import_tensorflow_quietly()
-    import numpy as np
-
     from kgan.audio.files import write_sounds
     from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
     from kgan.synthesizer import interpolate
     from kgan.training.run_folder import load_synthesizer
 
     synthesizer = load_synthesizer(options.source, options.best)
+    asked = {kind: synthesizer.labels.parsed(kind, text) for kind, text in _asked_labels(options)}
+    several = math.prod(map(len, asked.values())) > 1
     if options.latents:
         latents = _read_latents(options.latents, synthesizer.latent_dim)
     elif options.interpolate:
         ends = synthesizer.latents(2, options.seed)
         latents = interpolate(*ends, options.interpolate, synthesizer.latent_distribution)
     else:
-        latents = synthesizer.latents(options.count or 16, options.seed)
-    audio = synthesizer.generate(latents, progress=True)
+        latents = synthesizer.latents(options.count or (1 if several else 16), options.seed)
+    latents, labels = _each_with_all(synthesizer, latents, asked, options)
+    audio = synthesizer.generate(latents, labels, progress=True)
     rate_hz = synthesizer.sample_rate_hz
-    sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS]))
-    write_sounds(out, audio, rate_hz, np.asarray(latents), sheet)
-    print(f"{len(audio)} sounds, their latents and a contact sheet are in {out}.")
+    shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
+    sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))
+    write_sounds(out, audio, rate_hz, latents, sheet, labels)
+    print(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}.")
     return 0
+
+
+def _asked_labels(options):
+    """Return pairs of kind and text of what `generate` is asked for."""
+    pairs = [(kind, text) for kind, text in (("pitch", options.pitch), ("family", options.family)) if text is not None]
+    for text in options.label:
+        kind, equals, values = text.partition("=")
+        if not equals:
+            raise InputError(f"A label must be KIND=VALUE, such as class=kick. Received: {text}.")
+        pairs.append((kind, values))
+    return pairs
+
+
+def _each_with_all(synthesizer, latents, asked, options):
+    """Return latents and labels that make every latent sound with all combinations of the labels asked for, in order.
+
+    What is not asked for is drawn, once for each latent; on the way of an interpolation, once.
+    """
+    import numpy as np
+
+    combinations = np.array(list(itertools.product(*asked.values())), np.int32)  # (combinations, kinds asked for)
+    count = len(latents)
+    drawn = synthesizer.chosen_labels(
+        1 if options.interpolate else count,
+        {kind: values[0] for kind, values in asked.items() if len(values) == 1},
+        options.seed,
+    )
+    labels = {kind: np.repeat(np.resize(values, count), len(combinations)) for kind, values in drawn.items()}
+    labels |= {kind: np.tile(combinations[:, i], count) for i, kind in enumerate(asked)}
+    return np.repeat(np.asarray(latents), len(combinations), axis=0), labels
 
 
 def export(options):
@@ -144,7 +182,6 @@ def reproduce(options):
     import_tensorflow_quietly()
     import keras
 
-    from kgan.config import check_choice
     from kgan.evaluation.classifier import ARCHITECTURES
     from kgan.evaluation.evaluator import METRICS
     from kgan.evaluation.table import check_new
@@ -360,9 +397,9 @@ def _read_latents(path, latent_dim):
     return latents
 
 
-def _default_run(told):
+def _default_run(told, preset):
     base = flatten(read_yaml(configs_folder() / "base.yaml")) | told
-    return Path("runs") / f"{base['model']}_{base['repr']}_{Path(base['data.source']).name}"
+    return Path("runs") / f"{preset or base['model'] + '_' + base['repr']}_{Path(base['data.source']).name}"
 
 
 def _command(name, *arguments):

@@ -2,7 +2,8 @@
 
 The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
 model changes, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` what a representation changes, `small.yaml` and
-`full.yaml` what a size changes. A run's `config.yaml` holds the resolved whole.
+`full.yaml` what a size changes. `paper.yaml`, `fast.yaml` and `hq.yaml` are presets: whole experiments. A run's `config.yaml`
+holds the resolved whole.
 """
 
 from pathlib import Path
@@ -27,6 +28,7 @@ REPRESENTATIONS = {
 }
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
+PRESETS = ("paper", "fast", "hq")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -82,6 +84,11 @@ class Network(Section):
     weight_stddev: Positive | None = Field(description="of normal initial weights; null: Glorot uniform ones")
     phase_shuffle: int = Field(ge=0, description="wave: radius in samples of the critic's phase shuffle; 0: none")
     phase_shuffle_per: Literal["example", "batch"] = Field(description="what draws a shift of its own")
+    pixel_norm: bool = Field(description="whether the generator's activations are normalised at each position")
+    minibatch_stddev: Annotated[int, Field(ge=0)] = Field(
+        description="examples of which the critic sees how much they differ; a divisor of the batch; 0: none"
+    )
+    spectral_norm: bool = Field(description="whether the critic's kernels are held at a largest singular value of 1")
 
 
 class Gan(Section):
@@ -92,11 +99,23 @@ class Gan(Section):
     gradient_penalty_weight: Positive | None = Field(description="wgan_gp: lambda")
     r1_gamma: Positive | None = Field(description="r1: weight of the penalty on slopes at real examples")
     r1_interval: PositiveInt | None = Field(description="r1: iterations from one such penalty to the next")
+    loss: Literal["logistic", "hinge", "least_squares"] | None = Field(description="dcgan, r1: what the critic classifies by")
+
+
+class Conditioning(Section):
+    labels: Literal["auto"] | list[str] | None = Field(
+        description="what one can ask for, such as [pitch, family]; auto: pitch, family, class, where known; null"
+    )
+    critic: Literal["auxiliary", "projection"] = Field(
+        description="how the critic sees labels: by a classifier, or a projection"
+    )
+    weight: Positive = Field(description="of the auxiliary classifier's cross-entropy in both losses")
 
 
 class Optimizer(Section):
     name: Literal["adam", "rmsprop"] = Field(description="adam or rmsprop, for both networks")
     learning_rate: Positive = Field(description="of both networks")
+    critic_learning_rate: Positive | None = Field(description="of the critic, if another; null: the same")
     beta_1: Fraction = Field(description="adam: decay of the first moment")
     beta_2: Fraction = Field(description="adam: decay of the second moment")
 
@@ -127,7 +146,7 @@ class Scores(Section):
 class Config(Section):
     """An experiment. `load_config` makes one, `to_yaml` writes it."""
 
-    model: str = Field(description="dcgan, wgan or wgan_gp")
+    model: str = Field(description="dcgan, wgan, wgan_gp or r1")
     repr: str = Field(description="wave, spec, logspec or melif")
     size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
     seed: int = Field(ge=0, lt=2**32, description="of weights, order, latents: of all that is random")
@@ -136,6 +155,7 @@ class Config(Section):
     representation: Representation
     network: Network
     gan: Gan
+    conditioning: Conditioning
     optimizer: Optimizer
     training: Training
     scores: Scores
@@ -207,7 +227,10 @@ def told_values(overrides, files=()):
     told = {}
     for file in files:
         told |= flatten(read_yaml(Path(file)))
-    told |= {name: _parsed(name, value) for name, value in overrides.items()}
+    overrides = {name: _parsed(name, value) for name, value in overrides.items()}
+    if BUDGET & set(overrides):  # a budget that is told replaces that of a file
+        told = {name: value for name, value in told.items() if name not in BUDGET}
+    told |= overrides
     _check_names(told)
     for name in ("data.source", "data.labels_csv"):
         if isinstance(told.get(name), str) and told[name] not in DATA_SETS and "://" not in told[name]:

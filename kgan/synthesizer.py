@@ -24,6 +24,7 @@ class Synthesizer:
         sample_rate_hz: samples per second of the audio.
 
     Attributes:
+        labels: the `Labels` that sounds can be asked for by; without any kind where the GAN is unconditional.
         step: iterations that the weights have been trained for.
         parameters: number of the generator's weights.
 
@@ -31,18 +32,21 @@ class Synthesizer:
         >>> synthesizer = Synthesizer(gan, Wave(), sample_rate_hz=16000)
         >>> synthesizer.generate(synthesizer.latents(count=4, seed=7)).shape
         (4, 16384)
+        >>> synthesizer.generate(synthesizer.latents(count=4), {"pitch": 60}).shape  # of a GAN conditioned on pitch
+        (4, 16384)
     """
 
     def __init__(self, gan, representation, sample_rate_hz):
         self.sample_rate_hz = sample_rate_hz
         self.latent_dim = gan.latent_dim
         self.latent_distribution = gan.latent_distribution
+        self.labels = gan.labels
         self.representation = representation
         self.generator = _inference_copy(gan.best_generator)
         self.parameters = gan.best_generator.count_params()
         self.refresh(gan)
         self._audio = self._audio_function()
-        self._levels_db = tf.function(lambda latents: representation.levels_db(self.generator(latents, training=False)))
+        self._levels_db = tf.function(lambda *given: representation.levels_db(self._made(*given)))
 
     def refresh(self, gan):
         """Take over the weights that the GAN has now."""
@@ -54,24 +58,43 @@ class Synthesizer:
                 mine.set_weights(layer.get_weights())
         self.step = int(gan.step)
 
-    def audio(self, latents):
-        """Return audio for latents, as tensors: `(batch, latent_dim)` -> `(batch, samples[, channels])` in [-1, 1]."""
-        return self._audio(latents)["audio"]
+    def audio(self, latents, *labels):
+        """Return audio as tensors: `(batch, samples[, channels])` in [-1, 1].
+
+        Args:
+            latents: `(batch, latent_dim)`.
+            *labels: int32 `(batch,)` for each kind of `labels`, in their order.
+        """
+        return self._audio(latents, *labels)["audio"]
 
     def _audio_function(self):
         return tf.function(
-            lambda latents: {"audio": limited(self.representation.decode(self.generator(latents, training=False)))},
-            input_signature=[tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")],
+            lambda *given: {"audio": limited(self.representation.decode(self._made(*given)))},
+            input_signature=self.input_signature,
         )
 
+    @property
+    def input_signature(self):
+        """What `audio` takes, a list of `tf.TensorSpec`."""
+        kinds = [tf.TensorSpec([None], tf.int32, name=kind) for kind in self.labels.kinds]
+        return [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"), *kinds]
+
+    def _made(self, latents, *labels):
+        """Return what the network makes of latents and labels, not decoded."""
+        if labels:
+            one_hot = self.labels.one_hot(dict(zip(self.labels.kinds, labels, strict=True)))
+            latents = tf.concat([latents, one_hot], axis=1)
+        return self.generator(latents, training=False)
+
     def portable_audio(self, unrolled=False):
-        """Return a concrete function, `latents` -> `{"audio": ...}`, of operations that converters know, see `portable`."""
+        """Return `audio` as a concrete function, `-> {"audio": ...}`, of operations that converters know, see `portable`."""
         with portable(unrolled):
             return self._audio_function().get_concrete_function()
 
-    def levels_db(self, latents):
+    def levels_db(self, latents, labels=None):
         """Return what the generator made before it was decoded, as decibels `(batch, frames, bins)`; None for waves."""
-        levels = self._levels_db(tf.convert_to_tensor(latents))
+        given = self.chosen_labels(len(latents), labels)
+        levels = self._levels_db(tf.convert_to_tensor(latents), *map(tf.constant, given.values()))
         return None if levels is None else levels.numpy()
 
     def latents(self, count, seed=0):
@@ -80,10 +103,38 @@ class Synthesizer:
         count, seed = tf.constant(count), tf.constant(seed, tf.int64)
         return item_latents(count, seed, self.latent_dim, self.latent_distribution).numpy()
 
-    def generate(self, latents, progress=False):
-        """Return audio for any number of latents, as a numpy array, with a progress bar if asked for.
+    def chosen_labels(self, count, asked=None, seed=0):
+        """Return labels for `count` sounds, `{kind: int32 (count,)}`: those asked for, the rest drawn as the data has them.
+
+        Number i depends on the seed and on i alone.
+
+        Args:
+            count: how many sounds.
+            asked: `{kind: a value or (count,) values}`; -1, and a kind that is missing, is drawn.
+            seed: of the draws.
 
         Raises:
+            InputError: a kind or a value is not one that the GAN was trained on.
+            ValueError: there are not `count` values.
+        """
+        asked = {kind: np.asarray(values) for kind, values in (asked or {}).items()}
+        self.labels.check(asked)
+        for kind, values in asked.items():
+            if values.shape not in ((), (count,)) or values.dtype.kind not in "iu":
+                raise ValueError(f"`{kind}` must be an integer or {count} of them. Received: {values.dtype} {values.shape}")
+        chosen = self.labels.completed(asked, tf.constant(count), tf.constant(seed, tf.int64))
+        return {kind: values.numpy() for kind, values in chosen.items()}
+
+    def generate(self, latents, labels=None, progress=False):
+        """Return audio for any number of latents, as a numpy array, with a progress bar if asked for.
+
+        Args:
+            latents: `(count, latent_dim)`.
+            labels: what to make of them, see `chosen_labels`.
+            progress: whether to show a bar.
+
+        Raises:
+            InputError: a label is not one that the GAN was trained on.
             ValueError: `latents` is not `(count, latent_dim)`, or not finite.
         """
         latents = np.asarray(latents, np.float32)
@@ -91,9 +142,10 @@ class Synthesizer:
             raise ValueError(f"Latents must be (count, {self.latent_dim}). Received: shape {latents.shape}")
         if not np.isfinite(latents).all():
             raise ValueError("Latents must be finite. Received: NaN or infinity")
-        batches = np.split(latents, range(BATCH_SIZE, len(latents), BATCH_SIZE))
+        given = [latents, *self.chosen_labels(len(latents), labels).values()]
+        batches = [[each[i : i + BATCH_SIZE] for each in given] for i in range(0, len(latents), BATCH_SIZE)]
         bar = tqdm(batches, desc="Generating", unit="batch", disable=not progress)
-        return np.concatenate([self.audio(tf.constant(batch)).numpy() for batch in bar])
+        return np.concatenate([self.audio(*map(tf.constant, batch)).numpy() for batch in bar])
 
 
 @tf.function(reduce_retracing=True)

@@ -1,5 +1,6 @@
 """Sound files: find, decode, write."""
 
+import csv
 import errno
 import io
 import os
@@ -119,15 +120,23 @@ def write_wav(path, audio, sample_rate_hz):
         scratch.write_bytes(encoded.getvalue())
 
 
-def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png):
+def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labels=None):
     """Write `0000.wav`..., `latents.npy` and `contact_sheet.png` into a new folder, all of them or none.
+
+    With labels, `{kind: (count,)}`, also `labels.csv` with a line for each file, which `evaluate` and training read.
 
     Raises:
         OSError: the folder exists and is not empty, or cannot be written.
     """
     with whole_folder(folder) as scratch:
         digits = max(4, len(str(len(audio) - 1)))
-        for i, clip in enumerate(audio):
-            write_wav(scratch / f"{i:0{digits}d}.wav", clip, sample_rate_hz)
+        files = [f"{i:0{digits}d}.wav" for i in range(len(audio))]
+        for file, clip in zip(files, audio, strict=True):
+            write_wav(scratch / file, clip, sample_rate_hz)
         np.save(scratch / "latents.npy", latents)
         (scratch / "contact_sheet.png").write_bytes(contact_sheet_png)
+        if labels:
+            with (scratch / "labels.csv").open("w", newline="", encoding="utf-8") as table:
+                writer = csv.writer(table)
+                writer.writerow(["file", *labels])
+                writer.writerows(zip(files, *labels.values(), strict=True))

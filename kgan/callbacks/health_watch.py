@@ -35,6 +35,8 @@ class HealthWatch(keras.callbacks.Callback):
         self.findings = []
         self.failure = None
         self._latents = synthesizer.latents(count)
+        # One label for all: what differs then is the latents' doing.
+        self._labels = {kind: values[0] for kind, values in synthesizer.chosen_labels(1).items()}
         self._gaps = []
         self._present = set()
 
@@ -48,7 +50,7 @@ class HealthWatch(keras.callbacks.Callback):
             self.model.stop_training = True
         elif step % self.every_steps == 0:
             self.synthesizer.refresh(self.model)
-            present = diagnose_audio(self.synthesizer.generate(self._latents))
+            present = diagnose_audio(self.synthesizer.generate(self._latents, self._labels))
             present |= diagnose_gaps(self._gaps, logs.get("score_gap", 0.0))
             self._gaps.append(logs.get("score_gap", 0.0))
             for text in sorted(present - self._present):

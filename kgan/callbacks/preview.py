@@ -34,6 +34,7 @@ class Preview(keras.callbacks.Callback):
         self.every_steps = every_steps
         self.log_dir = log_dir
         self._latents = synthesizer.latents(count, seed)
+        self._labels = synthesizer.chosen_labels(count, seed=seed)
         self._writer = None
         self._shown_step = None
 
@@ -57,14 +58,15 @@ class Preview(keras.callbacks.Callback):
             return
         self._shown_step = step
         self.synthesizer.refresh(self.model)
-        audio = self.synthesizer.generate(self._latents)
+        audio = self.synthesizer.generate(self._latents, self._labels)
         if not np.isfinite(audio).all():
             return
         rate_hz = self.synthesizer.sample_rate_hz
-        sheet = contact_sheet(audio, rate_hz, self.synthesizer.levels_db(self._latents[:SHOWN_CLIPS]))
+        shown = {kind: values[:SHOWN_CLIPS] for kind, values in self._labels.items()}
+        sheet = contact_sheet(audio, rate_hz, self.synthesizer.levels_db(self._latents[:SHOWN_CLIPS], shown))
         folder = self.directory and self.directory / f"step_{step:08d}"
         if folder and not folder.exists():  # a resumed run comes by the same step with the same sounds
-            write_sounds(folder, audio, rate_hz, self._latents, sheet)
+            write_sounds(folder, audio, rate_hz, self._latents, sheet, self._labels)
         if self._writer is not None:
             waves = audio if audio.ndim == 3 else audio[..., np.newaxis]
             with self._writer.as_default(step=step):

@@ -110,20 +110,22 @@ def _note_relatives(rows):
 
 
 def generated(synthesizer, count, seed):
-    """Return `Sounds` that a `Synthesizer` makes.
+    """Return `Sounds` that a `Synthesizer` makes; of a conditional one, with labels as frequent as in its data.
 
     Raises:
         InputError: they are not finite.
     """
-    latents = synthesizer.latents(count, seed)
+    latents, labels = synthesizer.latents(count, seed), synthesizer.chosen_labels(count, seed=seed)
     clips = []
     starts = range(0, count, BATCH_SIZE)
     for start in tqdm(starts, "Generating", unit="batch", leave=False, disable=len(starts) < SHOWN_BATCHES):
-        audio = synthesizer.generate(latents[start : start + BATCH_SIZE])
+        batch = slice(start, start + BATCH_SIZE)
+        audio = synthesizer.generate(latents[batch], {kind: values[batch] for kind, values in labels.items()})
         if not np.isfinite(audio).all():
             raise InputError("Sounds must be finite. Received: NaN or infinity from the generator.")
         clips.append(to_int16(audio))
-    return Sounds(np.concatenate(clips), synthesizer.sample_rate_hz, [str(i) for i in range(count)])
+    ids = [str(i) for i in range(count)]
+    return Sounds(np.concatenate(clips), synthesizer.sample_rate_hz, ids, labels, synthesizer.labels.names)
 
 
 def folder_sounds(path, clipping, count, seed):

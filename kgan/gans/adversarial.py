@@ -1,7 +1,11 @@
 import keras
 import tensorflow as tf
 
+from kgan.labels import Labels
 from kgan.noise import folded_seed, latent_noise
+
+CONDITIONINGS = ("auxiliary", "projection")
+LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
 
 
 class AdversarialModel(keras.Model):
@@ -11,47 +15,87 @@ class AdversarialModel(keras.Model):
     step. Its random numbers are a pure function of `seed` and `step`, so a model that is saved, loaded and trained on
     goes through the same weights as one that was never interrupted.
 
+    With labels it is conditional. The generator takes one-hot labels beside the latents, `(batch, latent_dim + labels.width)`,
+    and the critic gives for each label value an output more, `(batch, 1 + labels.width)`. Fakes have the labels of the real
+    examples that they are compared with. What the further outputs are is `conditioning`:
+    `"auxiliary"`: logits of a classifier, which learns from real examples what the generator then has to satisfy;
+    `"projection"`: scores of an example as one of that label; they are added to its score.
+
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples.
         critic: `keras.Model` from examples to float32 scores `(batch, 1)`. Real and fake examples go through it in one
-            batch, so it should have no batch normalisation.
+            batch, so it must not mix the two: no batch normalisation.
         n_critic: critic steps in an iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
         ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
             warms up: at step t the decay is at most (1 + t) / (10 + t).
         seed: integer, the start of the random stream.
+        labels: `Labels`; None for none.
+        conditioning: `"auxiliary"` or `"projection"`.
+        auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
 
     Attributes:
         step: iterations done so far, a weight.
         best_generator: `ema_generator` where there is one, else `generator`: the one to listen to.
 
     Input of `fit`: a dataset whose elements hold the real examples of one iteration, `(n_critic * batch, ...)` float32:
-    a tensor, or a dictionary with the key `x`. Output of calling the model: examples for latents, by `best_generator`.
+    a tensor, or a dictionary with the key `x` and the labels, int32 `(n_critic * batch,)`. Output of calling the model:
+    examples for what the generator takes, by `best_generator`.
 
     Raises:
-        ValueError: an argument is out of its range, or a batch does not divide by `n_critic`.
+        ValueError: an argument is out of its range, the networks do not fit the labels, or a batch does not divide by
+            `n_critic` or lacks a label.
+
+    Reference:
+        Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs". https://arxiv.org/abs/1610.09585
+        Miyato and Koyama 2018, "cGANs with Projection Discriminator". https://arxiv.org/abs/1802.05637
     """
 
-    def __init__(self, generator, critic, n_critic=1, latent_distribution="normal", ema_decay=None, seed=0, **kwargs):
+    def __init__(
+        self,
+        generator,
+        critic,
+        n_critic=1,
+        latent_distribution="normal",
+        ema_decay=None,
+        seed=0,
+        labels=None,
+        conditioning="auxiliary",
+        auxiliary_weight=1.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if n_critic < 1:
             raise ValueError(f"`n_critic` must be at least 1. Received: n_critic={n_critic}")
         if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
             raise ValueError(f"`ema_decay` must be None or in [0, 1). Received: ema_decay={ema_decay}")
+        if conditioning not in CONDITIONINGS:
+            raise ValueError(f"`conditioning` must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}")
+        labels = labels or Labels()
+        if critic.output_shape[-1] != 1 + labels.width or generator.input_shape[-1] <= labels.width:
+            raise ValueError(
+                f"For {labels.width} label values the generator must take as many inputs beside the latents, and the critic"
+                f" must give {1 + labels.width} outputs. Received: {generator.input_shape[-1]} and {critic.output_shape[-1]}"
+            )
         self.generator = generator
         self.critic = critic
         self.n_critic = n_critic
         self.latent_distribution = latent_distribution
         self.ema_decay = ema_decay
         self.seed = seed
-        self.latent_dim = generator.input_shape[-1]
+        self.labels = labels
+        self.conditioning = conditioning
+        self.auxiliary_weight = auxiliary_weight
+        self.latent_dim = generator.input_shape[-1] - labels.width
         self.ema_generator = None
         if ema_decay is not None:
             self.ema_generator = keras.models.clone_model(generator)
             self.ema_generator.set_weights(generator.get_weights())
             self.ema_generator.trainable = False
         self.step = self.add_weight(name="step", shape=(), dtype="int64", initializer="zeros", trainable=False)
-        self._terms = {name: keras.metrics.Mean(name=name) for name in self.term_names}
+        self._classifies = labels.width > 0 and conditioning == "auxiliary"
+        names = (*self.term_names, *(LABEL_TERMS if self._classifies else ()))
+        self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
     # What a GAN adds to this base
@@ -66,8 +110,11 @@ class AdversarialModel(keras.Model):
         """Return the scalar that the generator step lowers."""
         raise NotImplementedError
 
-    def critic_penalties(self, real, fake, seed):
-        """Return `{name: (weight, raw penalty)}`; each penalty times its weight is added to the critic's loss."""
+    def critic_penalties(self, scores_of, real, fake, seed):
+        """Return `{name: (weight, raw penalty)}`; each penalty times its weight is added to the critic's loss.
+
+        `scores_of` is the critic as a function of examples alone: in its labels, if it has any, it is that of the batch.
+        """
         return {}
 
     # Keras's contract
@@ -80,8 +127,8 @@ class AdversarialModel(keras.Model):
     def metrics(self):
         return list(self._terms.values())
 
-    def call(self, latents, training=False):
-        return self.best_generator(latents, training=training)
+    def call(self, inputs, training=False):
+        return self.best_generator(inputs, training=training)
 
     def compile(self, generator_optimizer, critic_optimizer, jit_compile="auto", **kwargs):
         """Set both optimizers.
@@ -127,22 +174,36 @@ class AdversarialModel(keras.Model):
             "latent_distribution": self.latent_distribution,
             "ema_decay": self.ema_decay,
             "seed": self.seed,
+            "labels": self.labels.get_config(),
+            "conditioning": self.conditioning,
+            "auxiliary_weight": self.auxiliary_weight,
         }
 
     @classmethod
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
-        return cls(**{**config, **networks})
+        return cls(**{**config, **networks, "labels": Labels(**config["labels"])})
 
     # One iteration
 
     def train_step(self, data):
-        for i, real in enumerate(self._split(data["x"] if isinstance(data, dict) else data)):
-            self._critic_step(real, folded_seed(self.seed, self.step, i))
-        self._generator_step(tf.shape(real)[0], folded_seed(self.seed, self.step, self.n_critic))
+        examples, one_hot = self._taken_apart(data)
+        for i, (real, labels) in enumerate(zip(self._split(examples), self._split(one_hot), strict=True)):
+            self._critic_step(real, labels, folded_seed(self.seed, self.step, i))
+        self._generator_step(labels, folded_seed(self.seed, self.step, self.n_critic))
         self._update_ema()
         self.step.assign_add(1)
         return self.get_metrics_result()
+
+    def _taken_apart(self, data):
+        """Return examples and their one-hot labels, `(n_critic * batch, labels.width)`."""
+        data = data if isinstance(data, dict) else {"x": data}
+        missing = set(self.labels.kinds) - set(data)
+        if missing:
+            raise ValueError(f"An element must hold {', '.join(self.labels.kinds)} beside `x`. Received: {', '.join(data)}")
+        if not self.labels.kinds:
+            return data["x"], tf.zeros((tf.shape(data["x"])[0], 0))
+        return data["x"], self.labels.one_hot(data)
 
     def _split(self, examples):
         """Split the examples of an iteration into those of its critic steps."""
@@ -154,34 +215,56 @@ class AdversarialModel(keras.Model):
             )
         return tf.split(examples, self.n_critic)
 
-    def _critic_step(self, real, seed):
+    def _critic_step(self, real, labels, seed):
         compute = self._critic_gradients if tf.executing_eagerly() else self._traced_critic_gradients
-        gradients, terms = compute(real, seed)
+        gradients, terms = compute(real, labels, seed)
         norm = _descend(gradients, self.critic_optimizer, self.critic)
         self._record(critic_gradient_norm=norm, **terms)
 
-    def _critic_gradients(self, real, seed):
+    def _critic_gradients(self, real, labels, seed):
         """Return the gradients of a critic step's scaled loss, and the terms to record."""
-        fake = self.generator(self._latents(tf.shape(real)[0], seed), training=True)
+        fake = self.generator(self._generator_inputs(labels, seed), training=True)
         with tf.GradientTape() as tape:
             # One call for both is faster, and with networks that mix no examples the scores are those of two.
-            real_scores, fake_scores = tf.split(self.critic(tf.concat([real, fake], axis=0), training=True), 2)
+            scores, logits = self._judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+            real_scores, fake_scores = tf.split(scores, 2)
             loss = self.critic_loss(real_scores, fake_scores)
-            penalties = self.critic_penalties(real, fake, seed)
+            terms = {"critic_loss": loss, "score_gap": tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)}
+            penalties = self.critic_penalties(lambda points: self._judge(points, labels)[0], real, fake, seed)
+            if self._classifies:
+                penalties["critic_label_loss"] = (
+                    self.auxiliary_weight,
+                    self.labels.cross_entropy(tf.split(logits, 2)[0], labels),
+                )
             total = tf.add_n([loss, *(weight * penalty for weight, penalty in penalties.values())])
             scaled = self.critic_optimizer.scale_loss(total)
-        gap = tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
-        terms = {"critic_loss": loss, "score_gap": gap} | {name: penalty for name, (_, penalty) in penalties.items()}
+        terms |= {name: penalty for name, (_, penalty) in penalties.items()}
         return tape.gradient(scaled, self.critic.trainable_variables), terms
 
-    def _generator_step(self, count, seed):
+    def _generator_step(self, labels, seed):
         with tf.GradientTape() as tape:
-            fake = self.generator(self._latents(count, seed), training=True)
-            loss = self.generator_loss(self.critic(fake, training=True))
-            scaled = self.generator_optimizer.scale_loss(loss)
+            fake = self.generator(self._generator_inputs(labels, seed), training=True)
+            scores, logits = self._judge(fake, labels)
+            loss = total = self.generator_loss(scores)
+            terms = {"generator_loss": loss}
+            if self._classifies:
+                terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
+                total = loss + self.auxiliary_weight * terms["generator_label_loss"]
+            scaled = self.generator_optimizer.scale_loss(total)
         gradients = tape.gradient(scaled, self.generator.trainable_variables)
         norm = _descend(gradients, self.generator_optimizer, self.generator)
-        self._record(generator_loss=loss, generator_gradient_norm=norm)
+        self._record(generator_gradient_norm=norm, **terms)
+
+    def _judge(self, examples, labels):
+        """Return scores `(batch, 1)` of examples as such of their labels, and logits of labels `(batch, labels.width)`."""
+        outputs = self.critic(examples, training=True)
+        scores, logits = outputs[:, :1], outputs[:, 1:]
+        if self.conditioning == "projection":
+            scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
+        return scores, logits
+
+    def _generator_inputs(self, labels, seed):
+        return tf.concat([self._latents(tf.shape(labels)[0], seed), labels], axis=1)
 
     def _latents(self, count, seed):
         return latent_noise((count, self.latent_dim), seed, self.latent_distribution)

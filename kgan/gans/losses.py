@@ -31,6 +31,34 @@ def logistic_generator_loss(fake_scores):
     return tf.reduce_mean(tf.math.softplus(-fake_scores))
 
 
+def hinge_critic_loss(real_scores, fake_scores):
+    """Return half of E max(0, 1 - D(real)) + E max(0, 1 + D(fake)): scores beyond the margin are not pushed further.
+
+    Reference: Lim and Ye 2017, "Geometric GAN", section 3. https://arxiv.org/abs/1705.02894
+    """
+    return 0.5 * (tf.reduce_mean(tf.nn.relu(1.0 - real_scores)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_scores)))
+
+
+def least_squares_critic_loss(real_scores, fake_scores):
+    """Return half of E (D(real) - 1)^2 + E D(fake)^2.
+
+    Reference: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9. https://arxiv.org/abs/1611.04076
+    """
+    return 0.5 * (tf.reduce_mean(tf.square(real_scores - 1.0)) + tf.reduce_mean(tf.square(fake_scores)))
+
+
+def least_squares_generator_loss(fake_scores):
+    """Return half of E (D(fake) - 1)^2. Reference: as `least_squares_critic_loss`."""
+    return 0.5 * tf.reduce_mean(tf.square(fake_scores - 1.0))
+
+
+CLASSIFICATION_LOSSES = {  # of critics that tell real from fake: the critic's and the generator's
+    "logistic": (logistic_critic_loss, logistic_generator_loss),
+    "hinge": (hinge_critic_loss, wasserstein_generator_loss),
+    "least_squares": (least_squares_critic_loss, least_squares_generator_loss),
+}
+
+
 def r1_penalty(critic, real):
     """Return E[||grad of D at x||^2] for real x.
 

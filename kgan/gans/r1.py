@@ -2,14 +2,15 @@ import keras
 import tensorflow as tf
 
 from kgan.gans.adversarial import AdversarialModel
-from kgan.gans.losses import logistic_critic_loss, logistic_generator_loss, r1_penalty
+from kgan.gans.dcgan import DCGAN
+from kgan.gans.losses import r1_penalty
 
 
 @keras.saving.register_keras_serializable(package="kgan")
-class R1GAN(AdversarialModel):
-    """The GAN of logistic losses whose critic is asked to be flat at real examples, now and then.
+class R1GAN(DCGAN):
+    """A `DCGAN` whose critic is asked to be flat at real examples, now and then.
 
-    Args: those of `AdversarialModel`, one critic step unless told otherwise, and
+    Args: those of `DCGAN`, normal latents unless told otherwise, and
         r1_gamma: weight of the penalty; half of it multiplies the mean squared slope.
         r1_interval: the penalty is taken in every so many iterations, as many times as strong. The metric `r1_penalty` is
             the mean squared slope, likewise: right on average over an interval.
@@ -29,23 +30,20 @@ class R1GAN(AdversarialModel):
 
     term_names = (*AdversarialModel.term_names, "r1_penalty")
 
-    def __init__(self, generator, critic, n_critic=1, r1_gamma=1.0, r1_interval=16, **kwargs):
-        super().__init__(generator, critic, n_critic, **kwargs)
+    def __init__(self, generator, critic, n_critic=1, latent_distribution="normal", r1_gamma=1.0, r1_interval=16, **kwargs):
+        super().__init__(generator, critic, n_critic, latent_distribution, **kwargs)
         if r1_interval < 1:
             raise ValueError(f"`r1_interval` must be at least 1. Received: r1_interval={r1_interval}")
         self.r1_gamma = r1_gamma
         self.r1_interval = r1_interval
 
     def critic_loss(self, real_scores, fake_scores):
-        return 2.0 * logistic_critic_loss(real_scores, fake_scores)  # a sum of two expectations, in these papers
+        return 2.0 * super().critic_loss(real_scores, fake_scores)  # a sum of two expectations, in these papers
 
-    def generator_loss(self, fake_scores):
-        return logistic_generator_loss(fake_scores)
-
-    def critic_penalties(self, real, fake, seed):
+    def critic_penalties(self, scores_of, real, fake, seed):
         penalty = tf.cond(
             self.step % self.r1_interval == 0,
-            lambda: r1_penalty(lambda points: self.critic(points, training=True), real),
+            lambda: r1_penalty(scores_of, real),
             lambda: 0.0,
         )
         return {"r1_penalty": (self.r1_gamma / 2.0, self.r1_interval * penalty)}

@@ -32,9 +32,9 @@ class WGANGP(AdversarialModel):
     def generator_loss(self, fake_scores):
         return wasserstein_generator_loss(fake_scores)
 
-    def critic_penalties(self, real, fake, seed):
+    def critic_penalties(self, scores_of, real, fake, seed):
         mix = tf.random.stateless_uniform([tf.shape(real)[0]], tf.random.experimental.stateless_fold_in(seed, 1))
-        penalty = gradient_penalty(lambda points: self.critic(points, training=True), real, fake, mix)
+        penalty = gradient_penalty(scores_of, real, fake, mix)
         return {"gradient_penalty": (self.gradient_penalty_weight, penalty)}
 
     def get_config(self):

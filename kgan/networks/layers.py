@@ -55,6 +55,70 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         return (add_bias if training else tf.nn.bias_add)(outputs, tf.convert_to_tensor(self.bias))
 
 
+@keras.saving.register_keras_serializable(package="kgan")
+class PixelNorm(keras.layers.Layer):
+    """Scale the channels at each position to a mean square of 1.
+
+    Input and output shape: `(batch, ..., channels)`.
+
+    Reference: Karras et al. 2018, "Progressive Growing of GANs", section 4.2. https://arxiv.org/abs/1710.10196
+    """
+
+    def call(self, inputs):
+        return inputs * tf.math.rsqrt(tf.reduce_mean(tf.square(inputs), axis=-1, keepdims=True) + 1e-4)
+
+
+@keras.saving.register_keras_serializable(package="kgan")
+class MinibatchStddev(keras.layers.Layer):
+    """Append a channel that says how much the examples of a group differ: a critic sees a collapse of the generator.
+
+    It holds the mean, over positions and channels, of the standard deviation over a group. A group is `group_size` examples
+    that follow each other, so that real and fake examples in one batch do not mix.
+
+    Args:
+        group_size: examples in a group, 2 or more; a batch must be a multiple of it.
+
+    Input shape: `(batch, ..., channels)`. Output shape: `(batch, ..., channels + 1)`.
+
+    Raises:
+        ValueError: `group_size` is below 2.
+
+    Reference: Karras et al. 2018, "Progressive Growing of GANs", section 3. https://arxiv.org/abs/1710.10196
+
+    Example:
+        >>> MinibatchStddev(4)(tf.zeros((8, 16, 3))).shape
+        TensorShape([8, 16, 4])
+    """
+
+    def __init__(self, group_size=4, **kwargs):
+        super().__init__(**kwargs)
+        if group_size < 2:
+            raise ValueError(f"`group_size` must be at least 2. Received: group_size={group_size}")
+        self.group_size = group_size
+
+    def call(self, inputs):
+        shape = tf.shape(inputs)
+        groups = tf.reshape(tf.cast(inputs, tf.float32), (-1, self.group_size, inputs.shape[1:].num_elements()))
+        deviations = tf.sqrt(tf.math.reduce_variance(groups, axis=1) + 1e-8)
+        means = tf.repeat(tf.reduce_mean(deviations, axis=1), self.group_size)  # (batch,)
+        means = tf.reshape(tf.cast(means, inputs.dtype), (-1, *[1] * (inputs.shape.rank - 1)))
+        return tf.concat([inputs, tf.broadcast_to(means, tf.concat([shape[:-1], [1]], axis=0))], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], input_shape[-1] + 1)
+
+    def get_config(self):
+        return {**super().get_config(), "group_size": self.group_size}
+
+
+def normalised(layer, spectral_norm):
+    """Return a layer, its kernel held at a largest singular value of 1 while training if `spectral_norm`.
+
+    Reference: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks". https://arxiv.org/abs/1802.05957
+    """
+    return keras.layers.SpectralNormalization(layer, dtype=layer.dtype_policy) if spectral_norm else layer
+
+
 def activation_layer(name):
     """Return a new layer, `"relu"` or `"leaky_relu"` of slope 0.2."""
     layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: LeakyReLU(negative_slope=NEGATIVE_SLOPE)}

@@ -5,7 +5,14 @@ Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5
 
 import keras
 
-from kgan.networks.layers import Conv2DTranspose, activation_layer, initializer_factory
+from kgan.networks.layers import (
+    Conv2DTranspose,
+    MinibatchStddev,
+    PixelNorm,
+    activation_layer,
+    initializer_factory,
+    normalised,
+)
 
 LAYERS = 5
 
@@ -29,6 +36,7 @@ def spectrogram_generator(
     kernel_size=5,
     activation="leaky_relu",
     weight_stddev=None,
+    pixel_norm=False,
 ):
     """Build the generator: latents `(batch, latent_dim)` -> pictures `(batch, *shape)` in [-1, 1].
 
@@ -40,6 +48,7 @@ def spectrogram_generator(
         kernel_size: taps of every convolution along both sides.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        pixel_norm: whether every activation but the last is followed by a `PixelNorm`.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
@@ -62,19 +71,25 @@ def spectrogram_generator(
     for width, stride in zip(widths[1:], strides, strict=False):
         x = Conv2DTranspose(width, kernel_size, stride, kernel_initializer=initializer(), **options)(x)
         x = activation_layer(activation)(x)
+        x = PixelNorm()(x) if pixel_norm else x
     options["dtype"] = "float32"
     x = Conv2DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), **options)(x)
     return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
 
 
-def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None):
-    """Build the critic: pictures `(batch, *shape)` -> scores `(batch, 1)`, float32 and unbounded.
+def spectrogram_critic(
+    shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None, outputs=1, minibatch_stddev=0, spectral_norm=False
+):
+    """Build the critic: pictures `(batch, *shape)` -> scores `(batch, outputs)`, float32 and unbounded.
 
     Args:
         shape: frames, bins and channels of a picture, see `spectrogram_generator`.
         dim: channels of the first layer; each of the four next doubles them.
         kernel_size: taps of every convolution along both sides.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        outputs: 1 for the score, and one more for each value of labels, see `AdversarialModel`.
+        minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
+        spectral_norm: whether kernels are held at a largest singular value of 1.
 
     Example:
         >>> spectrogram_critic((128, 128, 1), dim=64).count_params()
@@ -84,8 +99,11 @@ def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev
     pictures = keras.Input(shape, name="pictures")
     x = pictures
     for i, stride in enumerate(spectrogram_strides(shape)):
-        x = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, padding="same", kernel_initializer=initializer())(x)
+        layer = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, padding="same", kernel_initializer=initializer())
+        x = normalised(layer, spectral_norm)(x)
         x = activation_layer("leaky_relu")(x)
+    x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
     x = keras.layers.Flatten()(x)
-    scores = keras.layers.Dense(1, kernel_initializer=initializer(), dtype="float32")(x)
+    last = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")
+    scores = normalised(last, spectral_norm)(x)
     return keras.Model(pictures, scores, name="spectrogram_critic")

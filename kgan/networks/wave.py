@@ -8,7 +8,7 @@ import math
 import keras
 
 from kgan.errors import InputError
-from kgan.networks.layers import activation_layer, initializer_factory
+from kgan.networks.layers import MinibatchStddev, PixelNorm, activation_layer, initializer_factory, normalised
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
 
@@ -43,6 +43,7 @@ def wave_generator(
     kernel_size=25,
     activation="leaky_relu",
     weight_stddev=None,
+    pixel_norm=False,
 ):
     """Build the generator: latents `(batch, latent_dim)` -> waves `(batch, length_samples, channels)` in [-1, 1].
 
@@ -54,6 +55,7 @@ def wave_generator(
         kernel_size: taps of every convolution.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        pixel_norm: whether every activation but the last is followed by a `PixelNorm`.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision: bfloat16 would quantise the sound to 8 bits.
@@ -75,6 +77,7 @@ def wave_generator(
     for width, stride in zip(widths[1:], strides, strict=False):
         x = StridedConv1DTranspose(width, kernel_size, stride, kernel_initializer=initializer())(x)
         x = activation_layer(activation)(x)
+        x = PixelNorm()(x) if pixel_norm else x
     x = StridedConv1DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="wave_generator")
 
@@ -88,8 +91,11 @@ def wave_critic(
     phase_shuffle=0,
     phase_shuffle_per="example",
     seed=0,
+    outputs=1,
+    minibatch_stddev=0,
+    spectral_norm=False,
 ):
-    """Build the critic: waves `(batch, length_samples, channels)` -> scores `(batch, 1)`, float32 and unbounded.
+    """Build the critic: waves `(batch, length_samples, channels)` -> scores `(batch, outputs)`, float32 and unbounded.
 
     Args:
         length_samples: 16 times a power of two.
@@ -97,6 +103,9 @@ def wave_critic(
         dim: channels of the first layer; each next layer doubles them.
         kernel_size: taps of every convolution.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        outputs: 1 for the score, and one more for each value of labels, see `AdversarialModel`.
+        minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
+        spectral_norm: whether kernels are held at a largest singular value of 1.
         phase_shuffle: radius in samples of the shuffle after every layer but the last; 0 for none, 2 in the paper.
         phase_shuffle_per: `"example"` or `"batch"`, see `PhaseShuffle`.
         seed: start of the shuffle's random stream.
@@ -113,10 +122,12 @@ def wave_critic(
     waves = keras.Input((length_samples, channels), name="waves")
     x = waves
     for i, stride in enumerate(strides):
-        x = StridedConv1D(dim * 2**i, kernel_size, stride, kernel_initializer=initializer())(x)
+        x = normalised(StridedConv1D(dim * 2**i, kernel_size, stride, kernel_initializer=initializer()), spectral_norm)(x)
         x = activation_layer("leaky_relu")(x)
         if phase_shuffle and i < len(strides) - 1:
             x = PhaseShuffle(phase_shuffle, phase_shuffle_per, seed=seed + i)(x)
+    x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
     x = keras.layers.Flatten()(x)
-    scores = keras.layers.Dense(1, kernel_initializer=initializer(), dtype="float32")(x)
+    last = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")
+    scores = normalised(last, spectral_norm)(x)
     return keras.Model(waves, scores, name="wave_critic")

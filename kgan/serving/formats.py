@@ -37,9 +37,10 @@ class Conversion(NamedTuple):
 def write_formats(synthesizer, folder, name, formats):
     """Write `NAME.onnx` and `NAME.tflite`, and as `NAME_float16` with weights stored in half the bytes.
 
-    All take `latents` float32 `(batch, latent_dim)` and return `audio` float32 `(batch, samples[, channels])`, computed in
-    float32. They check no input and have no seed: neither assertions nor TensorFlow's random numbers convert. A converter that
-    succeeds proves nothing, so each file makes four sounds, and is kept if they are the synthesizer's to within 34 dB.
+    All take `latents` float32 `(batch, latent_dim)`, and labels such as `pitch`, int32 `(batch,)`, where there are any, and
+    return `audio` float32 `(batch, samples[, channels])`, computed in float32. They check no input and have no seed: neither
+    assertions nor TensorFlow's random numbers convert. A converter that succeeds proves nothing, so each file makes four
+    sounds, and is kept if they are the synthesizer's to within 34 dB.
 
     Args:
         synthesizer: a `kgan.Synthesizer`.
@@ -50,8 +51,8 @@ def write_formats(synthesizer, folder, name, formats):
     Returns:
         A list of `Conversion`, two for each format.
     """
-    latents = synthesizer.latents(TESTED_SOUNDS)
-    expected = synthesizer.generate(latents)
+    latents, labels = synthesizer.latents(TESTED_SOUNDS), synthesizer.chosen_labels(TESTED_SOUNDS)
+    expected, inputs = synthesizer.generate(latents, labels), {"latents": latents, **labels}
     conversions = []
     for format_name in formats:
         suffix, _, convert, run = FORMATS[format_name]
@@ -59,7 +60,7 @@ def write_formats(synthesizer, folder, name, formats):
             file = f"{name}{precision}.{suffix}"
             try:
                 model = convert(synthesizer, half)
-                conversion = _compared(file, len(model), run(model, latents), expected)
+                conversion = _compared(file, len(model), run(model, inputs), expected)
             except Exception as error:  # what a converter raises depends on the converter
                 conversion = Conversion(file, 0, np.nan, " ".join(str(error).split())[:300])
             if not conversion.refusal:
@@ -101,8 +102,7 @@ def _to_onnx(synthesizer, half):
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     audio = tf.function(synthesizer.portable_audio())
-    latents = tf.TensorSpec([None, synthesizer.latent_dim], tf.float32, name="latents")
-    model, _ = tf2onnx.convert.from_function(audio, [latents], opset=ONNX_OPSET)
+    model, _ = tf2onnx.convert.from_function(audio, synthesizer.input_signature, opset=ONNX_OPSET)
     if half:
         _halve(model.graph, synthesizer.generator)
     return model.SerializeToString()
@@ -130,10 +130,10 @@ def _fingerprint(values):
     return values.size, float(np.sort(values, axis=None).astype(np.float64) @ np.arange(values.size))
 
 
-def _run_onnx(model, latents):
+def _run_onnx(model, inputs):
     import onnxruntime
 
-    return onnxruntime.InferenceSession(model).run(None, {"latents": latents})[0]
+    return onnxruntime.InferenceSession(model).run(None, inputs)[0]
 
 
 def _to_litert(synthesizer, half):
@@ -146,16 +146,12 @@ def _to_litert(synthesizer, half):
         return converter.convert()
 
 
-def _run_litert(model, latents):
+def _run_litert(model, inputs):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model)
-    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(taken["index"], latents.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(taken["index"], latents)
-    interpreter.invoke()
-    return interpreter.get_tensor(given["index"])
+    runner = interpreter.get_signature_runner()
+    return runner(**inputs)["audio"]
 
 
 FORMATS = {  # name: suffix, packages, way there, way to run it

@@ -7,6 +7,7 @@ import yaml
 
 from kgan.errors import InputError
 from kgan.files import whole_folder
+from kgan.labels import ANY, Labels
 from kgan.serving.model_card import model_card
 from kgan.serving.warmup import write_warmup_requests
 from kgan.synthesizer import Synthesizer, item_latents
@@ -24,8 +25,11 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
         `serving_default`: `latents` float32 `(batch, latent_dim)` -> `audio` float32 `(batch, samples[, channels])`.
         `sample`: `count` int32 and `seed` int64, scalars -> `audio` and the `latents` it was made of; a sound depends on
             the seed and its index alone.
-        `wav`: `latents` -> `wav_bytes`, the bytes of a 16-bit WAV file for each. (By this ending the server knows that JSON
-            needs them in base 64.)
+        `wav`: as `serving_default`, -> `wav_bytes`, the bytes of a 16-bit WAV file for each. (By this ending the server knows
+            that JSON needs them in base 64.)
+
+    A conditional generator's also take its labels, such as `pitch`, int32: `serving_default` and `wav` one for each sound,
+    `(batch,)`; `sample` a scalar, -1 for any, and it returns what they were.
 
     A request is for 1 to 256 sounds, of finite latents; the graph itself refuses others. It holds stock operations alone, so
     `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained and for how many iterations,
@@ -52,8 +56,11 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
             _write(synthesizer, scratch)
             (scratch / "assets").mkdir(exist_ok=True)
             config_file = scratch / CONFIG_FILE
-            config_file.write_text(f"step: {synthesizer.step}\n{config_yaml}", encoding="utf-8")
-            write_warmup_requests(scratch, folder.name, synthesizer.latents(1))
+            added = yaml.safe_dump(
+                {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}, default_flow_style=None
+            )
+            config_file.write_text(added + config_yaml, encoding="utf-8")
+            write_warmup_requests(scratch, folder.name, synthesizer)
             size_bytes = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
             sizes = synthesizer.parameters, size_bytes
             card = model_card(folder.name, yaml.safe_load(config_yaml), synthesizer.step, *sizes, sounds, scores)
@@ -65,19 +72,21 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
 
 
 def _write(synthesizer, folder):
-    latents_spec = tf.TensorSpec([None, synthesizer.latent_dim], tf.float32, name="latents")
+    labels = synthesizer.labels
 
-    def audio(latents):
-        return {"audio": synthesizer.audio(_checked(latents))}
+    def audio(latents, *given):
+        return {"audio": synthesizer.audio(*_checked(labels, latents, *given))}
 
-    def sample(count, seed):
-        with tf.control_dependencies(_count_rules(count)):
+    def sample(count, seed, *asked):
+        asked = dict(zip(labels.kinds, asked, strict=True))
+        with tf.control_dependencies([*_count_rules(count), *_label_rules(labels, asked, ANY)]):
             count = tf.identity(count)
         latents = item_latents(count, seed, synthesizer.latent_dim, synthesizer.latent_distribution)
-        return {"audio": synthesizer.audio(latents), "latents": latents}
+        chosen = labels.completed(asked, count, seed)
+        return {"audio": synthesizer.audio(latents, *chosen.values()), "latents": latents, **chosen}
 
-    def wav(latents):
-        waves = synthesizer.audio(_checked(latents))
+    def wav(latents, *given):
+        waves = synthesizer.audio(*_checked(labels, latents, *given))
         waves = waves if waves.shape.rank == 3 else waves[..., tf.newaxis]
         encoded = tf.map_fn(
             lambda wave: tf.audio.encode_wav(wave, synthesizer.sample_rate_hz),
@@ -87,10 +96,11 @@ def _write(synthesizer, folder):
         return {"wav_bytes": encoded}
 
     scalars = [tf.TensorSpec([], tf.int32, name="count"), tf.TensorSpec([], tf.int64, name="seed")]
+    scalars += [tf.TensorSpec([], tf.int32, name=kind) for kind in labels.kinds]
     functions = {
-        "serving_default": tf.function(audio, input_signature=[latents_spec]),
+        "serving_default": tf.function(audio, input_signature=synthesizer.input_signature),
         "sample": tf.function(sample, input_signature=scalars),
-        "wav": tf.function(wav, input_signature=[latents_spec]),
+        "wav": tf.function(wav, input_signature=synthesizer.input_signature),
     }
     save_functions(synthesizer, functions, folder)
 
@@ -105,13 +115,29 @@ def save_functions(synthesizer, functions, folder):
     tf.saved_model.save(module, str(folder), signatures=functions)
 
 
-def _checked(latents):
-    """Return the latents, or let the graph fail and say why."""
+def _checked(labels, latents, *given):
+    """Return latents and labels, or let the graph fail and say why."""
+    count = tf.shape(latents)[0]
     finite = tf.debugging.Assert(
         tf.reduce_all(tf.math.is_finite(tf.reshape(latents, [-1]))), ["Latents must be finite. Received: NaN or infinity."]
     )
-    with tf.control_dependencies([*_count_rules(tf.shape(latents)[0]), finite]):
-        return tf.identity(latents)
+    rules = [*_count_rules(count), finite]
+    for kind, values in zip(labels.kinds, given, strict=True):
+        rule = f"There must be as many values of {kind} as latents. Received:"
+        rules.append(tf.debugging.Assert(tf.shape(values)[0] == count, [rule, tf.shape(values)[0], "and", count]))
+    rules += _label_rules(labels, dict(zip(labels.kinds, given, strict=True)))
+    with tf.control_dependencies(rules):
+        return [tf.identity(each) for each in (latents, *given)]
+
+
+def _label_rules(labels, given, *others):
+    """Return assertions that values, scalars or `(batch,)`, are among those that the generator was trained on, or `others`."""
+    rules = []
+    for kind, values in given.items():
+        known = tf.constant([*labels.values[kind], *others], tf.int32)
+        allowed = tf.reduce_all(tf.reduce_any(values[..., tf.newaxis] == known, axis=-1))
+        rules.append(tf.debugging.Assert(allowed, [f"`{kind}` must be {labels.listed(kind)}. Received:", values]))
+    return rules
 
 
 def _count_rules(count):
@@ -139,7 +165,8 @@ class SavedSynthesizer(Synthesizer):
             self.latent_distribution = config["gan"]["latent_distribution"]
             self.latent_dim = config["network"]["latent_dim"]
             self.step = config.get("step", 0)
-        except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+            self.labels = Labels(**config.get("labels", {}))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             raise _not_ours(folder, f"{CONFIG_FILE} is missing or not kgan's") from error
         try:
             self._loaded = tf.saved_model.load(str(folder))
@@ -149,11 +176,12 @@ class SavedSynthesizer(Synthesizer):
         if missing:
             raise _not_ours(folder, f"it lacks the signatures {', '.join(sorted(missing))}")
 
-    def levels_db(self, latents):
+    def levels_db(self, latents, labels=None):
         return None  # it holds the way to the audio alone
 
-    def audio(self, latents):
-        return self._loaded.signatures["serving_default"](latents=latents)["audio"]
+    def audio(self, latents, *labels):
+        given = dict(zip(self.labels.kinds, labels, strict=True))
+        return self._loaded.signatures["serving_default"](latents=latents, **given)["audio"]
 
 
 def saved_model_version(folder):

@@ -2,14 +2,16 @@
 
 import tensorflow as tf
 
+from kgan.labels import ANY
 
-def write_warmup_requests(folder, name, latents):
+
+def write_warmup_requests(folder, name, synthesizer):
     """Write one request for each signature; nothing where the package tensorflow-serving-api is not installed.
 
     Args:
         folder: that of the SavedModel's version.
         name: the model's.
-        latents: `(batch, latent_dim)` to ask for.
+        synthesizer: the `Synthesizer` that was exported.
 
     Reference: TensorFlow Serving, "SavedModel Warmup". https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
@@ -17,10 +19,12 @@ def write_warmup_requests(folder, name, latents):
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError:
         return
+    latents = {"latents": tf.constant(synthesizer.latents(1))}
+    labels = {kind: tf.constant(values) for kind, values in synthesizer.chosen_labels(1).items()}
     inputs = {
-        "serving_default": {"latents": tf.constant(latents)},
-        "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)},
-        "wav": {"latents": tf.constant(latents)},
+        "serving_default": latents | labels,
+        "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)} | {kind: tf.constant(ANY) for kind in labels},
+        "wav": latents | labels,
     }
     file = folder / "assets.extra" / "tf_serving_warmup_requests"
     file.parent.mkdir()

@@ -18,6 +18,7 @@ from kgan.evaluation.classifier import load_classifier
 from kgan.evaluation.evaluate import usable_metrics
 from kgan.evaluation.evaluator import Evaluator, drawn
 from kgan.gans.adversarial import AdversarialModel
+from kgan.labels import Labels
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
@@ -101,54 +102,68 @@ def build_score(config, synthesizer, checkpoint, run):
     return Score(synthesizer, evaluator, run.path, scores.every_steps, scores.sounds, monitor, **options)
 
 
-def build_gan(config, example_shape):
-    """Return the GAN, compiled, with initial weights that depend on the configuration alone.
+def build_gan(config, example_shape, labels=None):
+    """Return the GAN, compiled, with initial weights that depend on the arguments alone.
 
     Args:
         config: the `Config`.
         example_shape: shape of an example, the representation's; two axes are a wave, three a picture.
+        labels: the `Labels` that it is conditioned on; None for none.
 
     Raises:
         InputError: the configuration sets an option that the model does not have, or an impossible clip length.
     """
+    labels = labels or Labels()
+    group, batch = config.network.minibatch_stddev, config.training.batch_size
+    if group == 1 or (group and batch % group):
+        raise InputError(f"`network.minibatch_stddev` must divide the batch size {batch} into groups. Received: {group}.")
     gan_class = pkgutil.resolve_name(MODELS[config.model])
     options = _options_of(gan_class, AdversarialModel, config.gan, "gan", config.model, optional={"ema_decay"})
+    conditioning = {
+        "conditioning": config.conditioning.critic,
+        "auxiliary_weight": config.conditioning.weight,
+        "labels": labels,
+    }
     keras.utils.set_random_seed(config.seed)
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.training.precision)
     try:
-        gan = gan_class(*_networks(config, example_shape), **options, seed=config.seed)
+        gan = gan_class(*_networks(config, example_shape, labels.width), **options, **conditioning, seed=config.seed)
     finally:
         keras.config.set_dtype_policy(previous_policy)
-    gan.compile(build_optimizer(config.optimizer), build_optimizer(config.optimizer))
+    rates = config.optimizer.learning_rate, config.optimizer.critic_learning_rate or config.optimizer.learning_rate
+    gan.compile(*(build_optimizer(config.optimizer, rate) for rate in rates))
     return gan
 
 
-def _networks(config, example_shape):
+def _networks(config, example_shape, label_width):
     """Return generator and critic for waves `(samples, channels)` or pictures `(frames, bins, channels)`."""
     network = config.network
     shared = {"dim": network.dim, "kernel_size": network.kernel_size, "weight_stddev": network.weight_stddev}
-    of_generator = {"latent_dim": network.latent_dim, "activation": network.generator_activation}
+    of_generator = {"latent_dim": network.latent_dim + label_width, "activation": network.generator_activation}
+    of_generator["pixel_norm"] = network.pixel_norm
+    of_critic = {"outputs": 1 + label_width}
+    of_critic |= {name: getattr(network, name) for name in ("minibatch_stddev", "spectral_norm")}
     if len(example_shape) == 3:
         if network.phase_shuffle:
             raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")
         shared["shape"] = example_shape
-        return spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared)
+        return spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared, **of_critic)
     if network.phase_shuffle >= 16:
         raise InputError(
             "`network.phase_shuffle` must be below 16, the length of the critic's last layers."
             f" Received: {network.phase_shuffle}."
         )
     shared |= dict(zip(("length_samples", "channels"), example_shape, strict=True))
-    of_critic = {name: getattr(network, name) for name in ("phase_shuffle", "phase_shuffle_per")} | {"seed": config.seed}
+    of_critic |= {name: getattr(network, name) for name in ("phase_shuffle", "phase_shuffle_per")} | {"seed": config.seed}
     return wave_generator(**shared, **of_generator), wave_critic(**shared, **of_critic)
 
 
-def build_optimizer(optimizer):
+def build_optimizer(optimizer, learning_rate):
     """Return a new Keras optimizer."""
     if optimizer.name == "rmsprop":
-        return keras.optimizers.RMSprop(optimizer.learning_rate)
-    return keras.optimizers.Adam(optimizer.learning_rate, optimizer.beta_1, optimizer.beta_2)
+        return keras.optimizers.RMSprop(learning_rate)
+    return keras.optimizers.Adam(learning_rate, optimizer.beta_1, optimizer.beta_2)
 
 
 def _options_of(named_class, base, section, section_name, name, optional=frozenset()):

@@ -13,6 +13,7 @@ from kgan.config import BUDGET, CHANGEABLE, flatten, load_config, read_yaml, val
 from kgan.errors import InputError
 from kgan.evaluation.table import COLUMNS
 from kgan.files import remove_unfinished, whole_file
+from kgan.labels import Labels
 from kgan.serving.formats import check_formats, write_formats
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.synthesizer import Synthesizer
@@ -67,14 +68,18 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
 
-    def note_data(self, sounds):
+    def note_data(self, sounds, labels):
         """Remember what the run is trained on, and warn where it is no longer that."""
         digest = hashlib.sha256("\n".join(sounds.ids).encode()).hexdigest()
-        data = {"count": len(sounds), "sha256_of_ids": digest}
+        data = {"count": len(sounds), "sha256_of_ids": digest, "labels": labels.get_config()}
         if self.data_file.exists() and json.loads(self.data_file.read_text()) != data:
             tqdm.write("Warning: the sounds are not those that the run was started with; it goes on with what is there now.")
         with whole_file(self.data_file) as scratch:
             scratch.write_text(json.dumps(data))
+
+    def read_labels(self):
+        """Return the `Labels` that the run is conditioned on."""
+        return Labels(**json.loads(self.data_file.read_text()).get("labels", {})) if self.data_file.exists() else Labels()
 
     def facts(self, step):
         """Return what a model card says of the run at a step: the number of `sounds` it trains on, and its `scores`."""
@@ -178,7 +183,7 @@ def export_run(path, folder, best=False, formats=()):
 def _of_run(run, best):
     config = run.read_config()
     representation = build_representation(config)
-    gan = build_gan(config, representation.example_shape)
+    gan = build_gan(config, representation.example_shape, run.read_labels())
     if not Checkpoint(run.checkpoints, representation=representation).restore(gan, best):
         missing = "best checkpoint: only runs with --scores.every_steps have one" if best else "checkpoint yet: train it first"
         raise InputError(f"The run {run.path} has no {missing}.")

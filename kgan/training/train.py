@@ -20,6 +20,7 @@ from kgan.callbacks import (
 )
 from kgan.data.pipeline import training_dataset
 from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
+from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
@@ -58,10 +59,15 @@ def train(config, run: RunFolder):
         OSError: the disk is full or fails; the last checkpoint is kept.
     """
     representation, augmentation = build_representation(config), build_augmentation(config)
-    gan = build_gan(config, representation.example_shape)
     training = config.training
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
     budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
+    sounds, labels = None, run.read_labels()
+    if config.conditioning.labels and not run.exists():
+        build_gan(config, representation.example_shape)  # says what is wrong before sounds are read
+        sounds = load_sounds(config)
+        labels = Labels.of(sounds, config.conditioning.labels)
+    gan = build_gan(config, representation.example_shape, labels)
     start_step = checkpoint.restore(gan)
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
@@ -69,7 +75,7 @@ def train(config, run: RunFolder):
         if exported_step(run.saved_model) != start_step:  # it was ended between its last checkpoint and its export
             _export(synthesizer, config, run)
         return Outcome(start_step)
-    sounds = load_sounds(config)
+    sounds = sounds or load_sounds(config)
     if not start_step:
         representation.adapt(sounds.batches())
     dataset = training_dataset(
@@ -82,8 +88,8 @@ def train(config, run: RunFolder):
         augmentation=augmentation,
     )
     scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
+    run.note_data(sounds, labels)
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
-    run.note_data(sounds)
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
     interrupt, bar = Interrupt(), ProgressBar(budget)

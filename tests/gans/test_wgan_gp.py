@@ -19,7 +19,7 @@ def test_critic_step_lowers_the_published_loss_by_hand(make_gan):
         loss = tf.reduce_mean(gan.critic(fake)) - tf.reduce_mean(gan.critic(real)) + 7.0 * penalty
     gradients = tape.gradient(loss, gan.critic.trainable_variables)
     expected = [w.numpy() - 0.1 * g.numpy() for w, g in zip(gan.critic.trainable_variables[:-1], gradients, strict=False)]
-    gan._critic_step(real, seed)
+    gan._critic_step(real, tf.zeros((len(real), 0)), seed)
     for mine, hand in zip(gan.critic.trainable_variables[:-1], expected, strict=True):
         np.testing.assert_allclose(mine, hand, atol=1e-6)
     np.testing.assert_allclose(gan.get_metrics_result()["gradient_penalty"], penalty, rtol=1e-4)
@@ -32,7 +32,7 @@ def test_the_penalty_is_computed_in_float32_under_any_policy(make_gan, dtype):
     penalties = []
     for gan in (make_gan(), make_gan(dtype=dtype)):
         gan.critic.layers[-1].kernel.assign(gan.critic.layers[-1].kernel * 1e-4)
-        ((_, penalty),) = gan.critic_penalties(real, fake, folded_seed(0, 1)).values()
+        ((_, penalty),) = gan.critic_penalties(gan.critic, real, fake, folded_seed(0, 1)).values()
         assert penalty.dtype == tf.float32
         penalties.append(1.0 - float(penalty))  # about twice the slope
     assert 0 < penalties[0] < 1e-2
@@ -42,8 +42,11 @@ def test_the_penalty_is_computed_in_float32_under_any_policy(make_gan, dtype):
 def test_mixing_coefficients_are_uniform_and_one_per_example(make_gan):
     gan = make_gan()
     seen = []
-    gan.critic = lambda points, training: seen.append(points) or tf.reduce_sum(points, axis=(1, 2))[:, None]
-    gan.critic_penalties(tf.zeros((2000, 2, 1)), tf.ones((2000, 2, 1)), folded_seed(0, 1))
+
+    def scores_of(points):
+        return seen.append(points) or tf.reduce_sum(points, axis=(1, 2))[:, None]
+
+    gan.critic_penalties(scores_of, tf.zeros((2000, 2, 1)), tf.ones((2000, 2, 1)), folded_seed(0, 1))
     mix = seen[0].numpy()[..., 0]
     assert (mix[:, 0] == mix[:, 1]).all()
     assert 0 <= mix.min() < 0.01

@@ -1,0 +1,164 @@
+"""What a generator can be asked for: a pitch, a family, a class."""
+
+import numpy as np
+import tensorflow as tf
+
+from kgan.errors import InputError, unknown_name
+from kgan.noise import folded_seed
+
+ANY = -1  # in place of a value: it is drawn
+DRAWN = 1  # keeps the random stream of labels apart from that of latents
+USUAL_KINDS = ("pitch", "family", "class")  # what tells most of how a sound sounds
+
+
+class Labels:
+    """The kinds of labels that a GAN is conditioned on, and the values that its data has of each.
+
+    Networks see a label as a one-hot vector, those of several kinds side by side: `(batch, width)`.
+
+    Args:
+        columns: `{kind: values}`, integers from 0, all kinds equally many: the combinations of labels that there are. Without
+            any kind a GAN is unconditional.
+        counts: how many sounds have each combination; None if all are as frequent.
+        names: `{kind: names}` of kinds whose values number names.
+
+    Attributes:
+        kinds: their names, a tuple.
+        values: `{kind: the values that there are}`, ascending.
+        width: of the one-hot vectors together, 0 without labels.
+
+    Raises:
+        InputError: a value is negative, as where it is not known.
+
+    Example:
+        >>> labels = Labels({"pitch": range(36, 84)})
+        >>> labels.one_hot({"pitch": [36, 83]}).shape
+        TensorShape([2, 48])
+    """
+
+    def __init__(self, columns=None, counts=None, names=None):
+        self.columns = {kind: np.asarray(list(values), np.int32) for kind, values in (columns or {}).items()}
+        self.kinds = tuple(self.columns)
+        combinations = len(self.columns[self.kinds[0]]) if self.kinds else 1
+        self.counts = np.ones(combinations, np.int32) if counts is None else np.asarray(counts, np.int32)
+        self.names = {kind: list(each) for kind, each in (names or {}).items() if kind in self.columns}
+        self.values = {kind: np.unique(column) for kind, column in self.columns.items()}
+        for kind, values in self.values.items():
+            if values[0] < 0:
+                raise InputError(f"A label to be conditioned on must be known of every sound. Received: {kind} {values[0]}.")
+        self.width = sum(map(len, self.values.values()))
+
+    @classmethod
+    def of(cls, sounds, kinds):
+        """Return the labels of those kinds that sounds have.
+
+        Args:
+            sounds: `Sounds` or `ShardedSounds`.
+            kinds: names; `"auto"` takes pitch, family and class, as far as the sounds have them; None takes none.
+
+        Raises:
+            InputError: the sounds have no label of that kind.
+        """
+        if kinds == "auto":
+            kinds = [kind for kind in USUAL_KINDS if kind in sounds.labels]
+        for kind in kinds or ():
+            if kind not in sounds.labels:
+                raise unknown_name("label", kind, sounds.labels)
+        if not kinds:
+            return cls()
+        rows = np.stack([sounds.labels[kind] for kind in kinds], axis=1)
+        combinations, counts = np.unique(rows, axis=0, return_counts=True)
+        return cls(dict(zip(kinds, combinations.T, strict=True)), counts, sounds.label_names)
+
+    def get_config(self):
+        """Return what the constructor takes, for JSON and YAML."""
+        columns = {kind: values.tolist() for kind, values in self.columns.items()}
+        return {"columns": columns, "counts": self.counts.tolist(), "names": self.names}
+
+    def one_hot(self, labels):
+        """Return float32 `(batch, width)` of `{kind: (batch,)}`; zeros for a value that the data does not have."""
+        parts = [tf.convert_to_tensor(labels[kind], tf.int32)[:, tf.newaxis] == self.values[kind] for kind in self.kinds]
+        return tf.cast(tf.concat(parts, axis=1), tf.float32)
+
+    def cross_entropy(self, logits, one_hot):
+        """Return the mean over a batch of -log p(label), summed over the kinds; both `(batch, width)`."""
+        sizes = [len(values) for values in self.values.values()]
+        parts = zip(tf.split(logits, sizes, axis=1), tf.split(one_hot, sizes, axis=1), strict=True)
+        return tf.add_n([tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=x)) for x, y in parts])
+
+    def completed(self, asked, count, seed):
+        """Return `{kind: int32 (count,)}`: what is asked for, and the rest drawn as the data combines it with that.
+
+        A draw depends on the seed and the sound's number alone. Works in a graph.
+
+        Args:
+            asked: `{kind: (count,) or a scalar}`; `ANY`, and a kind that is missing, is drawn.
+            count: how many sounds, an integer or a scalar tensor.
+            seed: of the draws.
+        """
+        asked = {kind: tf.broadcast_to(tf.cast(asked.get(kind, ANY), tf.int32), [count]) for kind in self.kinds}
+        fits = [
+            (values[:, tf.newaxis] == self.columns[kind]) | (values[:, tf.newaxis] == ANY) for kind, values in asked.items()
+        ]
+        # What fits nothing is asked for against the data: then all combinations are as good.
+        weights = self.counts * (tf.cast(tf.reduce_all(fits, axis=0), tf.float32) + 1e-9)
+        upto = tf.cumsum(weights, axis=1)  # (count, combinations)
+        places = tf.map_fn(
+            lambda index: tf.random.stateless_uniform([], folded_seed(seed, index, DRAWN)),
+            tf.range(tf.cast(count, tf.int64)),
+            fn_output_signature=tf.float32,
+        )
+        chosen = tf.argmax(upto > (places * upto[:, -1])[:, tf.newaxis], axis=1)
+        return {kind: tf.where(values == ANY, tf.gather(self.columns[kind], chosen), values) for kind, values in asked.items()}
+
+    def check(self, labels):
+        """Raise an error where a value is not one of the data's.
+
+        Raises:
+            InputError: a kind or a value is unknown.
+        """
+        for kind, values in labels.items():
+            if kind not in self.kinds:
+                raise self._unknown(kind)
+            strange = np.setdiff1d(values, [ANY, *self.values[kind]])
+            if len(strange):
+                raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {strange[0]}.")
+
+    def parsed(self, kind, text):
+        """Return the values that a text means: `60`, `48-72`, `60,64,67`, `organ` or `organ,flute`.
+
+        Raises:
+            InputError: the kind or a value is unknown.
+        """
+        if kind not in self.kinds:
+            raise self._unknown(kind)
+        names = {name: value for value, name in enumerate(self.names.get(kind, ()))}
+        values = []
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            if part.strip() in names:
+                values.append(names[part.strip()])
+            elif first.isdecimal() and (last if dash else first).isdecimal():
+                values += range(int(first), int(last or first) + 1)
+            else:
+                raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {text}.")
+        self.check({kind: values})
+        return values
+
+    def listed(self, kind):
+        """Return the values of a kind in words."""
+        values = self.values[kind]
+        if kind in self.names:
+            return f"one of {', '.join(self.names[kind][value] for value in values)}"
+        if len(values) == values[-1] - values[0] + 1:
+            return f"from {values[0]} to {values[-1]}"
+        return f"one of {', '.join(map(str, values))}"
+
+    def named(self, kind, value):
+        """Return the name of a value, or the value as text."""
+        return self.names[kind][value] if kind in self.names else str(value)
+
+    def _unknown(self, kind):
+        if not self.kinds:
+            return InputError(f"This generator was trained without labels. Received: {kind}.")
+        return unknown_name("label", kind, self.kinds)
