@@ -45,9 +45,12 @@ def train(options):
 
 def _train(told, run):
     """Train a run, new or not, to the end of its budget; say why where that failed."""
+    from kgan.training.fine_tune import settings_of
     from kgan.training.run_folder import new_config
     from kgan.training.train import train
 
+    if told.get("training.start_from") and not run.exists():
+        told = settings_of(told["training.start_from"]) | told
     config, lines = (run.resumed_config(told), []) if run.exists() else new_config(told)
     for line in lines:
         print(line, flush=True)

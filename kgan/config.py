@@ -2,7 +2,7 @@
 
 The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
 model changes, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` what a representation changes, `small.yaml` and
-`full.yaml` what a size changes. `paper.yaml`, `fast.yaml` and `hq.yaml` are presets: whole experiments. A run's `config.yaml`
+`full.yaml` what a size changes. `fast.yaml` is a preset: a whole experiment. A run's `config.yaml`
 holds the resolved whole.
 """
 
@@ -28,7 +28,7 @@ REPRESENTATIONS = {
 }
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
-PRESETS = ("paper", "fast", "hq")
+PRESETS = ("fast",)
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -121,6 +121,7 @@ class Optimizer(Section):
 
 
 class Training(Section):
+    start_from: str | None = Field(description="a run or a SavedModel whose networks and settings to begin with")
     batch_size: PositiveInt = Field(description="examples in a critic step")
     steps: PositiveInt | None = Field(description="iterations after which the run ends; null: no such end")
     minutes: Positive | None = Field(description="training time after which the run ends; null: no such end")
@@ -232,7 +233,7 @@ def told_values(overrides, files=()):
         told = {name: value for name, value in told.items() if name not in BUDGET}
     told |= overrides
     _check_names(told)
-    for name in ("data.source", "data.labels_csv"):
+    for name in ("data.source", "data.labels_csv", "training.start_from"):
         if isinstance(told.get(name), str) and told[name] not in DATA_SETS and "://" not in told[name]:
             told[name] = str(Path(told[name]).expanduser().resolve())
     return told

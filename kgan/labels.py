@@ -1,5 +1,7 @@
 """What a generator can be asked for: a pitch, a family, a class."""
 
+import re
+
 import numpy as np
 import tensorflow as tf
 
@@ -9,6 +11,7 @@ from kgan.noise import folded_seed
 ANY = -1  # in place of a value: it is drawn
 DRAWN = 1  # keeps the random stream of labels apart from that of latents
 USUAL_KINDS = ("pitch", "family", "class")  # what tells most of how a sound sounds
+TAKEN_NAMES = ("audio", "count", "latents", "seed", "self", "wav_bytes", "x")  # of what else a model takes and returns
 
 
 class Labels:
@@ -28,7 +31,7 @@ class Labels:
         width: of the one-hot vectors together, 0 without labels.
 
     Raises:
-        InputError: a value is negative, as where it is not known.
+        InputError: a value is negative, as where it is not known, or an exported model could not take the name of a kind.
 
     Example:
         >>> labels = Labels({"pitch": range(36, 84)})
@@ -44,6 +47,9 @@ class Labels:
         self.names = {kind: list(each) for kind, each in (names or {}).items() if kind in self.columns}
         self.values = {kind: np.unique(column) for kind, column in self.columns.items()}
         for kind, values in self.values.items():
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", kind) or kind in TAKEN_NAMES:
+                rule = f"The name of a label must be of letters, digits and _, and none of {', '.join(TAKEN_NAMES)}."
+                raise InputError(f"{rule} Received: {kind}.")
             if values[0] < 0:
                 raise InputError(f"A label to be conditioned on must be known of every sound. Received: {kind} {values[0]}.")
         self.width = sum(map(len, self.values.values()))
@@ -96,13 +102,15 @@ class Labels:
             count: how many sounds, an integer or a scalar tensor.
             seed: of the draws.
         """
+        if not self.kinds:
+            return {}
         asked = {kind: tf.broadcast_to(tf.cast(asked.get(kind, ANY), tf.int32), [count]) for kind in self.kinds}
-        fits = [
-            (values[:, tf.newaxis] == self.columns[kind]) | (values[:, tf.newaxis] == ANY) for kind, values in asked.items()
-        ]
-        # What fits nothing is asked for against the data: then all combinations are as good.
-        weights = self.counts * (tf.cast(tf.reduce_all(fits, axis=0), tf.float32) + 1e-9)
-        upto = tf.cumsum(weights, axis=1)  # (count, combinations)
+        columns = [values[:, tf.newaxis] for values in asked.values()]
+        fits = [(column == self.columns[kind]) | (column == ANY) for kind, column in zip(asked, columns, strict=True)]
+        fits = tf.reduce_all(fits, axis=0)  # (count, combinations)
+        fits |= ~tf.reduce_any(fits, axis=1, keepdims=True)  # asked for against the data, all combinations are as good
+        weights = self.counts * tf.cast(fits, tf.float32)
+        upto = tf.cumsum(weights, axis=1)
         places = tf.map_fn(
             lambda index: tf.random.stateless_uniform([], folded_seed(seed, index, DRAWN)),
             tf.range(tf.cast(count, tf.int64)),
@@ -139,7 +147,11 @@ class Labels:
             if part.strip() in names:
                 values.append(names[part.strip()])
             elif first.isdecimal() and (last if dash else first).isdecimal():
-                values += range(int(first), int(last or first) + 1)
+                first, last = int(first), int(last or first)
+                if first > last:
+                    raise InputError(f"A range must go up, such as 48-72. Received: {part.strip()}.")
+                self.check({kind: [first, last]})
+                values += range(first, last + 1)
             else:
                 raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {text}.")
         self.check({kind: values})

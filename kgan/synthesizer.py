@@ -58,6 +58,17 @@ class Synthesizer:
                 mine.set_weights(layer.get_weights())
         self.step = int(gan.step)
 
+    def give_back(self, gan):
+        """Let the GAN's generator and running average take over the weights here, the reverse of `refresh`."""
+        for layer in gan.generator.layers:
+            mine = self.generator.get_layer(layer.name)
+            if isinstance(mine, FoldedConv1DTranspose):
+                mine.give_back(layer)
+            else:
+                layer.set_weights(mine.get_weights())
+        if gan.ema_generator is not None:
+            gan.ema_generator.set_weights(gan.generator.get_weights())
+
     def audio(self, latents, *labels):
         """Return audio as tensors: `(batch, samples[, channels])` in [-1, 1].
 

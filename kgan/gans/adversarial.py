@@ -187,13 +187,26 @@ class AdversarialModel(keras.Model):
     # One iteration
 
     def train_step(self, data):
-        examples, one_hot = self._taken_apart(data)
-        for i, (real, labels) in enumerate(zip(self._split(examples), self._split(one_hot), strict=True)):
-            self._critic_step(real, labels, folded_seed(self.seed, self.step, i))
+        labels = self._critic_steps(data, self.step)
         self._generator_step(labels, folded_seed(self.seed, self.step, self.n_critic))
         self._update_ema()
         self.step.assign_add(1)
         return self.get_metrics_result()
+
+    def train_critic(self, dataset):
+        """Take the critic steps of an iteration alone for each element, as when a new critic meets a trained generator."""
+        steps = tf.function(self._critic_steps, jit_compile=False)
+        for number, element in enumerate(dataset):
+            steps(element, tf.constant(number, tf.int64))
+        for term in self._terms.values():
+            term.reset_state()
+
+    def _critic_steps(self, data, number):
+        """Take the critic steps of iteration `number` and return the labels of the last one."""
+        examples, one_hot = self._taken_apart(data)
+        for i, (real, labels) in enumerate(zip(self._split(examples), self._split(one_hot), strict=True)):
+            self._critic_step(real, labels, folded_seed(self.seed, number, i))
+        return labels
 
     def _taken_apart(self, data):
         """Return examples and their one-hot labels, `(n_critic * batch, labels.width)`."""

@@ -150,6 +150,13 @@ class StridedConv1DTranspose(_Strided):
         kernel = tf.transpose(tf.reverse(self._kernel_by_position(), axis=[0]), (0, 3, 1, 2))
         return tf.reshape(kernel, (self._folded_taps, self.kernel.shape[2], self.strides * self.filters))
 
+    def take_folded(self, folded):
+        """Take over the kernel whose `folded_kernel` this is."""
+        taps, channels = self._folded_taps, self.kernel.shape[2]
+        kernel = tf.transpose(tf.reshape(folded, (taps, channels, self.strides, self.filters)), (0, 2, 3, 1))
+        kernel = tf.reshape(tf.reverse(kernel, axis=[0]), (taps * self.strides, self.filters, channels))
+        self.kernel.assign(kernel[self._taps_before : self._taps_before + self.kernel_size])
+
     def compute_output_shape(self, input_shape):
         batch, length, _ = input_shape
         return batch, length * self.strides, self.filters
@@ -179,6 +186,13 @@ class FoldedConv1DTranspose(keras.layers.Layer):
             mine.assign(piece)
         if self.bias is not None:
             self.bias.assign(layer.bias)
+
+    def give_back(self, layer):
+        """Let the layer take over the weights here, the reverse of `take`."""
+        folded = tf.concat([tf.convert_to_tensor(kernel) for kernel in self.kernels], axis=2)
+        layer.take_folded(folded)
+        if self.bias is not None:
+            layer.bias.assign(self.bias)
 
     def call(self, inputs):
         folded = [tf.nn.conv1d(inputs, tf.convert_to_tensor(kernel), stride=1, padding="SAME") for kernel in self.kernels]

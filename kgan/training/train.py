@@ -24,6 +24,7 @@ from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
+from kgan.training.fine_tune import start_from, train_new_critic
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
@@ -76,7 +77,10 @@ def train(config, run: RunFolder):
             _export(synthesizer, config, run)
         return Outcome(start_step)
     sounds = sounds or load_sounds(config)
-    if not start_step:
+    needs_critic = False
+    if not start_step and training.start_from:
+        needs_critic = not start_from(training.start_from, gan, representation)
+    elif not start_step:
         representation.adapt(sounds.batches())
     dataset = training_dataset(
         sounds,
@@ -87,6 +91,8 @@ def train(config, run: RunFolder):
         start_step=start_step,
         augmentation=augmentation,
     )
+    if needs_critic:
+        train_new_critic(gan, dataset)
     scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     run.note_data(sounds, labels)
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
