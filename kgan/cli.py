@@ -1,4 +1,4 @@
-"""The command line: `kgan train|prepare|generate|evaluate|reproduce|export|benchmark`. `--help` answers at once."""
+"""The command line: `kgan train|prepare|generate|listen|evaluate|reproduce|export|benchmark`. `--help` answers at once."""
 
 import argparse
 import sys
@@ -54,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
     subparsers = parser.add_subparsers(
-        required=True, metavar="train | prepare | generate | evaluate | reproduce | export | benchmark"
+        required=True, metavar="train | prepare | generate | listen | evaluate | reproduce | export | benchmark"
     )
     _add_train(subparsers)
     _add_prepare(subparsers)
@@ -81,6 +81,18 @@ def _parser():
         "--label", metavar="KIND=VALUE", action="append", default=[], help="any label that there is, such as class=kick"
     )
     command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given")
+    _add_best(command)
+
+    command = _add_command(
+        subparsers,
+        "listen",
+        commands.listen,
+        "kgan listen runs/fast_notes\nkgan listen saved_models/NAME --count 8 --out heard",
+    )
+    command.add_argument("source", help="a run folder or a SavedModel")
+    command.add_argument("--count", type=_integer(1, 32), default=10, help="pairs to show [10]")
+    command.add_argument("--seed", type=_integer(0), default=0, help="of the latents [0]")
+    command.add_argument("--out", metavar="FOLDER", help="a new folder; listening/NAME unless given")
     _add_best(command)
 
     _add_evaluate(subparsers)

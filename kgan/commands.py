@@ -66,9 +66,7 @@ def _train(told, run):
 
 def generate(options):
     """Make sounds with a run or a SavedModel; no data set is needed."""
-    out = Path(options.out or Path("generated") / Path(options.source).resolve().name).expanduser()
-    if out.exists():
-        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {out}, which exists. Give another --out.")
+    out = _new_folder(options, "generated")
     import_tensorflow_quietly()
     from kgan.audio.files import write_sounds
     from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
@@ -93,6 +91,33 @@ def generate(options):
     write_sounds(out, audio, rate_hz, latents, sheet, labels)
     print(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}.")
     return 0
+
+
+def listen(options):
+    """Put generated sounds beside real ones of the same labels: pictures, WAVs, nearest neighbours, attacks, pitch by pitch."""
+    out = _new_folder(options, "listening")
+    import_tensorflow_quietly()
+    from kgan.config import load_config
+    from kgan.data.load import load_splits
+    from kgan.evaluation.listening import listen
+    from kgan.training.build import build_clipping, build_filter
+    from kgan.training.run_folder import load_synthesizer
+
+    synthesizer = load_synthesizer(options.source, options.best)
+    config = load_config(_data_of([Path(options.source).expanduser()]))
+    data = config.data
+    train, _, test = load_splits(data.source, data.labels_csv, build_clipping(config), build_filter(config))
+    print(listen(synthesizer, train, test, out, options.count, options.seed))
+    print(f"Pictures and sounds are in {out}.")
+    return 0
+
+
+def _new_folder(options, parent):
+    """Return the folder that was asked for, or one named after the source."""
+    out = Path(options.out or Path(parent) / Path(options.source).resolve().name).expanduser()
+    if out.exists():
+        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {out}, which exists. Give another --out.")
+    return out
 
 
 def _asked_labels(options):

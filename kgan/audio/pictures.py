@@ -10,6 +10,7 @@ from kgan.audio.signal import mono
 FFT_SAMPLES, HOP_SAMPLES = 1024, 128
 FLOOR_DB = -80.0
 SHOWN_CLIPS = 64
+BAR_COLORS = ("#9aa5b1", "#1f4e79")
 
 
 def log_spectrogram(audio):
@@ -19,7 +20,7 @@ def log_spectrogram(audio):
     return librosa.amplitude_to_db(magnitude / full_scale, ref=1.0, amin=1e-8, top_db=None).clip(FLOOR_DB, 0.0)
 
 
-def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8):
+def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, row_names=None):
     """Draw clips side by side, each a waveform over its log spectrogram; clips of more than 64 are left out.
 
     Args:
@@ -28,6 +29,8 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8):
         made_db: decibels `(count, frames, bins)` of the pictures that a network made and the clips were decoded from; they
             are drawn above the clips' spectrograms, on their own frequency scale. None for none.
         columns: clips in a row.
+        titles: a text above each clip; its number unless given.
+        row_names: a text before each row.
 
     Returns:
         The bytes of a PNG.
@@ -53,11 +56,13 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8):
             ax.set_yticks([])
         wave.plot(np.linspace(0, duration_s, len(clip)), clip, linewidth=0.3, color="#1f4e79")
         wave.set(ylim=(-1, 1), xlim=(0, duration_s))
-        wave.set_title(str(i), fontsize=7, pad=2)
+        wave.set_title(titles[i] if titles else str(i), fontsize=7, pad=2)
         _draw_levels(spectrum, log_spectrogram(clip), (0, duration_s, 0, sample_rate_hz / 2000))
         if made_db is not None:
             _draw_levels(panels[1], made_db[i].T, (0, duration_s, 0, 1))
         if column == 0:
+            if row_names:
+                wave.set_ylabel(row_names[row], fontsize=8)
             spectrum.set_yticks(np.arange(0, sample_rate_hz / 2000 + 0.1, 2))
             spectrum.set_ylabel("kHz" if made_db is None else "sound, kHz", fontsize=7)
             spectrum.tick_params(labelsize=6)
@@ -65,6 +70,22 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8):
                 panels[1].set_ylabel("network", fontsize=7)
         if row == rows - 1:
             spectrum.set_xticks([0, duration_s], ["0", f"{duration_s:.1f} s"], fontsize=6)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100)
+    return png.getvalue()
+
+
+def bar_chart(places, series, x_label, y_label):
+    """Draw bars side by side at each place: `{name: heights}`, heights from 0 to 1. Returns the bytes of a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 2.6), layout="constrained")
+    ax = figure.subplots()
+    for i, (name, heights) in enumerate(series.items()):
+        width = 0.8 / len(series)
+        ax.bar(np.asarray(places) + (i - (len(series) - 1) / 2) * width, heights, width, label=name, color=BAR_COLORS[i])
+    ax.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1.02))
+    ax.legend(loc="lower right", fontsize=8)
     png = io.BytesIO()
     figure.savefig(png, dpi=100)
     return png.getvalue()

@@ -1,7 +1,7 @@
 """How good generated sounds are: scores against real ones, and the classifier that some of them need."""
 
 from kgan.evaluation.distances import frechet_distance, kernel_distance
-from kgan.evaluation.diversity import mean_nearest_distance, nearest_distances
+from kgan.evaluation.diversity import mean_nearest_distance, nearest_neighbours
 from kgan.evaluation.evaluator import Evaluator
 from kgan.evaluation.inception_score import inception_score
 from kgan.evaluation.ndb import Bins
@@ -14,7 +14,7 @@ __all__ = [
     "inception_score",
     "kernel_distance",
     "mean_nearest_distance",
-    "nearest_distances",
+    "nearest_neighbours",
     "pitch_accuracy",
     "pitch_entropy",
 ]

@@ -13,15 +13,15 @@ def mean_nearest_distance(queries, references=None):
     """Return |D|_train, the mean distance to the nearest of `references`; without them |D|_self, to the nearest other query.
 
     A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they repeat real ones (copying).
-    Arguments and errors as those of `nearest_distances`.
+    Arguments and errors as those of `nearest_neighbours`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 5.2. https://arxiv.org/abs/1802.04208
     """
-    return float(nearest_distances(queries, references).mean())
+    return float(nearest_neighbours(queries, references)[0].mean())
 
 
-def nearest_distances(queries, references=None):
-    """Return the Euclidean distance from each query to its nearest reference, float64 `(count,)`.
+def nearest_neighbours(queries, references=None):
+    """Return the Euclidean distance from each query to its nearest reference, float64 `(count,)`, and that one's number.
 
     The nearest few are found by one matrix product in float32; their distances are then computed from the differences, in
     float64, so that near copies do not drown in rounding.
@@ -47,7 +47,7 @@ def nearest_distances(queries, references=None):
     centred = tf.constant(references - centre)
     squared_norms = tf.reduce_sum(tf.square(centred), axis=1)
     candidates = min(CANDIDATES + among_themselves, len(references))
-    distances = np.empty(len(queries))
+    distances, numbers = np.empty(len(queries)), np.empty(len(queries), np.int64)
     for start in range(0, len(queries), QUERIES_AT_ONCE):
         block = queries[start : start + QUERIES_AT_ONCE]
         nearness = 2.0 * tf.matmul(block - centre, centred, transpose_b=True) - squared_norms  # (block, references)
@@ -55,5 +55,6 @@ def nearest_distances(queries, references=None):
         for i, (query, chosen) in enumerate(zip(block, nearest, strict=True), start):
             chosen = chosen[chosen != i] if among_themselves else chosen
             differences = references[chosen].astype(np.float64) - query
-            distances[i] = np.sqrt(np.square(differences).sum(axis=1).min())
-    return distances
+            squared = np.square(differences).sum(axis=1)
+            distances[i], numbers[i] = np.sqrt(squared.min()), chosen[squared.argmin()]
+    return distances, numbers

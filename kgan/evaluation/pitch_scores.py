@@ -44,13 +44,26 @@ def pitchedness(audio, sample_rate_hz, pitches=None):
     Returns:
         `harmonicity`, its median; `pitched`, the share above 0.9; and `in_tune`, the share within 50 cents of `pitches`.
     """
-    high_hz = HIGHEST_HZ if pitches is None else max(HIGHEST_HZ, 1.1 * 440 * 2 ** ((max(pitches) - 69) / 12))
-    found = estimate_pitch(audio, sample_rate_hz, high_hz=min(high_hz, sample_rate_hz / 2))
+    found = _found(audio, sample_rate_hz, pitches)
     scores = {
         "harmonicity": float(np.median(found.harmonicity)),
         "pitched": float(np.mean(found.harmonicity > CLEAR_HARMONICITY)),
     }
     if pitches is not None:
-        cents = 1200 * np.log2(found.frequency_hz / 440) - 100 * (np.asarray(pitches) - 69)
-        scores["in_tune"] = float(np.mean(np.abs(cents) < IN_TUNE_CENTS))  # NaN, of a silent sound, is not
+        scores["in_tune"] = float(np.mean(_is_near(found.frequency_hz, pitches)))
     return scores
+
+
+def in_tune(audio, sample_rate_hz, pitches):
+    """Return whether each sound is within 50 cents of its pitch, bool `(count,)`; arguments as those of `pitchedness`."""
+    return _is_near(_found(audio, sample_rate_hz, pitches).frequency_hz, pitches)
+
+
+def _found(audio, sample_rate_hz, pitches):
+    high_hz = HIGHEST_HZ if pitches is None else max(HIGHEST_HZ, 1.1 * 440 * 2 ** ((max(pitches) - 69) / 12))
+    return estimate_pitch(audio, sample_rate_hz, high_hz=min(high_hz, sample_rate_hz / 2))
+
+
+def _is_near(frequency_hz, pitches):
+    cents = 1200 * np.log2(frequency_hz / 440) - 100 * (np.asarray(pitches) - 69)
+    return np.abs(cents) < IN_TUNE_CENTS  # NaN, of a silent sound, is not

@@ -5,7 +5,11 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from kgan.errors import InputError
-from kgan.evaluation import mean_nearest_distance, nearest_distances
+from kgan.evaluation import mean_nearest_distance, nearest_neighbours
+
+
+def nearest_distances(*features):
+    return nearest_neighbours(*features)[0]
 
 
 def by_scikit_learn(queries, references, algorithm="auto"):
@@ -16,7 +20,9 @@ def by_scikit_learn(queries, references, algorithm="auto"):
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_it_agrees_with_scikit_learn(rng, offset):
     queries, references = (rng.normal(offset, 1.0, (count, 300)).astype(np.float32) for count in (300, 700))
-    np.testing.assert_allclose(nearest_distances(queries, references), by_scikit_learn(queries, references), rtol=1e-9)
+    distances, numbers = nearest_neighbours(queries, references)
+    np.testing.assert_allclose(distances, by_scikit_learn(queries, references), rtol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(references[numbers].astype(np.float64) - queries, axis=1), distances, rtol=1e-9)
 
 
 def test_among_themselves_it_agrees_with_scikit_learn(rng):

@@ -51,7 +51,7 @@ def test_every_file_makes_the_synthesizer_s_sounds(synthesizer, tmp_path):
         latents = synthesizer.latents(count, seed=3)
         expected = synthesizer.generate(latents)
         for name, run in (("drums.onnx", formats._run_onnx), ("drums.tflite", formats._run_litert)):
-            assert largest_difference(run((tmp_path / name).read_bytes(), latents), expected) < bound, name
+            assert largest_difference(run((tmp_path / name).read_bytes(), {"latents": latents}), expected) < bound, name
     if isinstance(synthesizer.representation, (Wave, Spec)):
         assert len(kept) == 4
         for suffix in ("onnx", "tflite"):
@@ -76,11 +76,11 @@ def test_what_makes_other_sounds_is_refused_and_the_rest_kept(make_gan, tmp_path
     synthesizer = Synthesizer(make_gan(), Wave(), 16000)
     suffix, packages, convert, run = formats.FORMATS["onnx"]
 
-    def louder(model, latents):
-        return run(model, latents) * 1.03
+    def louder(model, inputs):
+        return run(model, inputs) * 1.03
 
-    def without(model, latents):
-        return np.full_like(run(model, latents), np.nan)
+    def without(model, inputs):
+        return np.full_like(run(model, inputs), np.nan)
 
     def failing(synthesizer, half):
         raise RuntimeError("operation X is\nunknown")
@@ -108,7 +108,7 @@ def test_stereo(tmp_path):
     synthesizer = Synthesizer(gan, Wave(512, 2), 16000)
     assert not any(each.refusal for each in write_formats(synthesizer, tmp_path, "drums", ["onnx", "litert"]))
     latents = synthesizer.latents(3)
-    audio = formats._run_onnx((tmp_path / "drums.onnx").read_bytes(), latents)
+    audio = formats._run_onnx((tmp_path / "drums.onnx").read_bytes(), {"latents": latents})
     np.testing.assert_allclose(audio, synthesizer.generate(latents), atol=1e-6)
     assert audio.shape == (3, 512, 2)
 

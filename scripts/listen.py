@@ -1,0 +1,7 @@
+"""`kgan listen` from a checkout; see `--help`."""
+
+import sys
+
+from kgan.cli import main
+
+sys.exit(main(["listen", *sys.argv[1:]]))
