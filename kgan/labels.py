@@ -111,11 +111,7 @@ class Labels:
         fits |= ~tf.reduce_any(fits, axis=1, keepdims=True)  # asked for against the data, all combinations are as good
         weights = self.counts * tf.cast(fits, tf.float32)
         upto = tf.cumsum(weights, axis=1)
-        places = tf.map_fn(
-            lambda index: tf.random.stateless_uniform([], folded_seed(seed, index, DRAWN)),
-            tf.range(tf.cast(count, tf.int64)),
-            fn_output_signature=tf.float32,
-        )
+        places = _places(count, seed)
         chosen = tf.argmax(upto > (places * upto[:, -1])[:, tf.newaxis], axis=1)
         return {kind: tf.where(values == ANY, tf.gather(self.columns[kind], chosen), values) for kind, values in asked.items()}
 
@@ -174,3 +170,13 @@ class Labels:
         if not self.kinds:
             return InputError(f"This generator was trained without labels. Received: {kind}.")
         return unknown_name("label", kind, self.kinds)
+
+
+@tf.function(reduce_retracing=True)
+def _places(count, seed):
+    """Return uniform numbers in [0, 1), `(count,)`: number i depends on the seed and on i alone."""
+    return tf.map_fn(
+        lambda index: tf.random.stateless_uniform([], folded_seed(seed, index, DRAWN)),
+        tf.range(tf.cast(count, tf.int64)),
+        fn_output_signature=tf.float32,
+    )
