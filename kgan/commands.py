@@ -229,7 +229,7 @@ def reproduce(options):
     }
     for run, values in experiments.values():
         config = run.resumed_config(values) if run.exists() else new_config(values)[0]
-        build_gan(config, build_representation(config).example_shape)
+        build_gan(config, build_representation(config))
     sources, failures = {}, {}
     for name, (run, values) in experiments.items():
         keras.backend.clear_session()

@@ -35,7 +35,7 @@ def benchmark_generate(dim=32, against=None, rounds=5, seconds=2.0, json_file=No
     """
     config = load_config({"model": "wgan_gp", "size": "small", "network.dim": dim, "training.precision": "float32"})
     rate_hz = config.data.sample_rate_hz
-    synthesizer = Synthesizer(build_gan(config, (LENGTH_SAMPLES, 1)), Wave(), rate_hz)
+    synthesizer = Synthesizer(build_gan(config, Wave(LENGTH_SAMPLES)), Wave(), rate_hz)
     with tempfile.TemporaryDirectory(prefix="kgan-benchmark-") as scratch:
         saved = SavedSynthesizer(export_saved_model(synthesizer, config.to_yaml(), Path(scratch) / "model"))
     makers = {"kgan, Synthesizer": synthesizer.generate, "kgan, SavedModel": saved.generate}

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from kgan.benchmarks.train import operations_per_iteration
 from kgan.config import load_config
+from kgan.representations import Wave
 from kgan.training.build import build_gan
 from kgan.training.precision import fastest_precision
 
@@ -58,7 +59,7 @@ def seconds_per_step(sizes, precision, rounds):
     """Return the median time of an iteration, the first left out."""
     told = {"network.dim": sizes["dim"], "data.length_samples": sizes["length_samples"], "training.precision": precision}
     keras.backend.clear_session()
-    gan = build_gan(load_config({"model": "wgan_gp", "size": "small"} | told), (sizes["length_samples"], 1))
+    gan = build_gan(load_config({"model": "wgan_gp", "size": "small"} | told), Wave(sizes["length_samples"]))
     waves = tf.random.stateless_uniform((gan.n_critic * sizes["batch_size"], sizes["length_samples"], 1), (0, 0), -1.0, 1.0)
     step = tf.function(gan.train_step, autograph=False, jit_compile=gan.jit_compile)
     times_s = []

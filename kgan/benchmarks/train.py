@@ -166,7 +166,7 @@ def _kgan(dim, batch_size, precision, folder):
     """Return the GAN, the dataset and the callbacks that `train` would use."""
     told = {"model": "wgan_gp", "size": "small", "network.dim": dim, "training.batch_size": batch_size}
     config = load_config(told | {"training.precision": precision})
-    gan = build_gan(config, (LENGTH_SAMPLES, 1))
+    gan = build_gan(config, Wave(LENGTH_SAMPLES))
     dataset = training_dataset(load_notes(), Wave(), batch_size, gan.n_critic)
     training = config.training
     synthesizer = Synthesizer(gan, Wave(), config.data.sample_rate_hz)

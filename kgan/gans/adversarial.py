@@ -21,10 +21,13 @@ class AdversarialModel(keras.Model):
     `"auxiliary"`: logits of a classifier, which learns from real examples what the generator then has to satisfy;
     `"projection"`: scores of an example as one of that label; they are added to its score.
 
+    A critic with more outputs than that is several critics: what it gives before is a score of each. The losses are means over
+    all scores, and penalties see the mean score.
+
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples.
-        critic: `keras.Model` from examples to float32 scores `(batch, 1)`. Real and fake examples go through it in one
-            batch, so it must not mix the two: no batch normalisation.
+        critic: `keras.Model` from examples to float32 scores `(batch, 1)`, or `(batch, critics)`. Real and fake examples go
+            through it in one batch, so it must not mix the two: no batch normalisation.
         n_critic: critic steps in an iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
         ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
@@ -72,10 +75,11 @@ class AdversarialModel(keras.Model):
         if conditioning not in CONDITIONINGS:
             raise ValueError(f"`conditioning` must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}")
         labels = labels or Labels()
-        if critic.output_shape[-1] != 1 + labels.width or generator.input_shape[-1] <= labels.width:
+        if critic.output_shape[-1] <= labels.width or generator.input_shape[-1] <= labels.width:
             raise ValueError(
                 f"For {labels.width} label values the generator must take as many inputs beside the latents, and the critic"
-                f" must give {1 + labels.width} outputs. Received: {generator.input_shape[-1]} and {critic.output_shape[-1]}"
+                " must give as many outputs beside a score."
+                f" Received: {generator.input_shape[-1]} and {critic.output_shape[-1]}"
             )
         self.generator = generator
         self.critic = critic
@@ -187,7 +191,7 @@ class AdversarialModel(keras.Model):
     # One iteration
 
     def train_step(self, data):
-        labels = self._critic_steps(data, self.step)
+        labels = self._critic_steps(data)
         self._generator_step(labels, folded_seed(self.seed, self.step, self.n_critic))
         self._update_ema()
         self.step.assign_add(1)
@@ -195,17 +199,19 @@ class AdversarialModel(keras.Model):
 
     def train_critic(self, dataset):
         """Take the critic steps of an iteration alone for each element, as when a new critic meets a trained generator."""
-        steps = tf.function(self._critic_steps, jit_compile=False)
-        for number, element in enumerate(dataset):
-            steps(element, tf.constant(number, tf.int64))
+        start, steps = int(self.step), tf.function(self._critic_steps, jit_compile=False)
+        for element in dataset:
+            steps(element)
+            self.step.assign_add(1)
+        self.step.assign(start)
         for term in self._terms.values():
             term.reset_state()
 
-    def _critic_steps(self, data, number):
-        """Take the critic steps of iteration `number` and return the labels of the last one."""
+    def _critic_steps(self, data):
+        """Take the critic steps of an iteration and return the labels of the last one."""
         examples, one_hot = self._taken_apart(data)
         for i, (real, labels) in enumerate(zip(self._split(examples), self._split(one_hot), strict=True)):
-            self._critic_step(real, labels, folded_seed(self.seed, number, i))
+            self._critic_step(real, labels, folded_seed(self.seed, self.step, i))
         return labels
 
     def _taken_apart(self, data):
@@ -243,7 +249,7 @@ class AdversarialModel(keras.Model):
             real_scores, fake_scores = tf.split(scores, 2)
             loss = self.critic_loss(real_scores, fake_scores)
             terms = {"critic_loss": loss, "score_gap": tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)}
-            penalties = self.critic_penalties(lambda points: self._judge(points, labels)[0], real, fake, seed)
+            penalties = self.critic_penalties(lambda points: self._mean_score(points, labels), real, fake, seed)
             if self._classifies:
                 penalties["critic_label_loss"] = (
                     self.auxiliary_weight,
@@ -269,12 +275,15 @@ class AdversarialModel(keras.Model):
         self._record(generator_gradient_norm=norm, **terms)
 
     def _judge(self, examples, labels):
-        """Return scores `(batch, 1)` of examples as such of their labels, and logits of labels `(batch, labels.width)`."""
+        """Return scores `(batch, critics)` of examples as such of their labels, and logits `(batch, labels.width)`."""
         outputs = self.critic(examples, training=True)
-        scores, logits = outputs[:, :1], outputs[:, 1:]
+        scores, logits = tf.split(outputs, [outputs.shape[1] - self.labels.width, self.labels.width], axis=1)
         if self.conditioning == "projection":
             scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
         return scores, logits
+
+    def _mean_score(self, examples, labels):
+        return tf.reduce_mean(self._judge(examples, labels)[0], axis=1, keepdims=True)
 
     def _generator_inputs(self, labels, seed):
         return tf.concat([self._latents(tf.shape(labels)[0], seed), labels], axis=1)

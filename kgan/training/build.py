@@ -20,10 +20,12 @@ from kgan.evaluation.evaluator import Evaluator, drawn
 from kgan.gans.adversarial import AdversarialModel
 from kgan.labels import Labels
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
+from kgan.networks.stft_critics import with_stft_critics
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
 
 SCORE_REFERENCES = 2_000  # real sounds that are compared with while training
+STFT_CRITIC_NARROWER = 2  # than the main critic
 COSTLY = {"ndb"}  # not scored while training
 
 
@@ -102,12 +104,12 @@ def build_score(config, synthesizer, checkpoint, run):
     return Score(synthesizer, evaluator, run.path, scores.every_steps, scores.sounds, monitor, **options)
 
 
-def build_gan(config, example_shape, labels=None):
+def build_gan(config, representation, labels=None):
     """Return the GAN, compiled, with initial weights that depend on the arguments alone.
 
     Args:
         config: the `Config`.
-        example_shape: shape of an example, the representation's; two axes are a wave, three a picture.
+        representation: what it generates; examples of two axes are waves, of three pictures.
         labels: the `Labels` that it is conditioned on; None for none.
 
     Raises:
@@ -128,7 +130,7 @@ def build_gan(config, example_shape, labels=None):
     previous_policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.training.precision)
     try:
-        gan = gan_class(*_networks(config, example_shape, labels.width), **options, **conditioning, seed=config.seed)
+        gan = gan_class(*_networks(config, representation, labels.width), **options, **conditioning, seed=config.seed)
     finally:
         keras.config.set_dtype_policy(previous_policy)
     rates = config.optimizer.learning_rate, config.optimizer.critic_learning_rate or config.optimizer.learning_rate
@@ -136,9 +138,9 @@ def build_gan(config, example_shape, labels=None):
     return gan
 
 
-def _networks(config, example_shape, label_width):
+def _networks(config, representation, label_width):
     """Return generator and critic for waves `(samples, channels)` or pictures `(frames, bins, channels)`."""
-    network = config.network
+    network, example_shape = config.network, representation.example_shape
     shared = {"dim": network.dim, "kernel_size": network.kernel_size, "weight_stddev": network.weight_stddev}
     of_generator = {"latent_dim": network.latent_dim + label_width, "activation": network.generator_activation}
     of_generator["pixel_norm"] = network.pixel_norm
@@ -148,7 +150,8 @@ def _networks(config, example_shape, label_width):
         if network.phase_shuffle:
             raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")
         shared["shape"] = example_shape
-        return spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared, **of_critic)
+        generator, critic = spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared, **of_critic)
+        return generator, _beside(critic, config, representation)
     if network.phase_shuffle >= 16:
         raise InputError(
             "`network.phase_shuffle` must be below 16, the length of the critic's last layers."
@@ -156,7 +159,23 @@ def _networks(config, example_shape, label_width):
         )
     shared |= dict(zip(("length_samples", "channels"), example_shape, strict=True))
     of_critic |= {name: getattr(network, name) for name in ("phase_shuffle", "phase_shuffle_per")} | {"seed": config.seed}
-    return wave_generator(**shared, **of_generator), wave_critic(**shared, **of_critic)
+    return wave_generator(**shared, **of_generator), _beside(wave_critic(**shared, **of_critic), config, representation)
+
+
+def _beside(critic, config, representation):
+    """Return a critic with those of the sound, if any, beside it."""
+    network = config.network
+    for fft_samples in network.stft_critics:
+        if fft_samples & (fft_samples - 1) or representation.length_samples % (fft_samples // 4):
+            raise InputError(
+                "`network.stft_critics` must be powers of two that divide four clips, such as [512, 1024, 2048] for 16384"
+                f" samples. Received: {fft_samples} for {representation.length_samples}."
+            )
+    if not network.stft_critics:
+        return critic
+    shared = {name: getattr(network, name) for name in ("kernel_size", "weight_stddev", "minibatch_stddev", "spectral_norm")}
+    dim = max(1, network.dim // STFT_CRITIC_NARROWER)
+    return with_stft_critics(critic, representation, network.stft_critics, dim=dim, **shared)
 
 
 def build_optimizer(optimizer, learning_rate):

@@ -75,13 +75,13 @@ def _load(source):
     config, run = _config_of(source), RunFolder(source)
     representation = build_representation(config)
     if run.exists():
-        gan = build_gan(config, representation.example_shape, run.read_labels())
+        gan = build_gan(config, representation, run.read_labels())
         if not Checkpoint(run.checkpoints, representation=representation).restore(gan):
             raise InputError(f"The run {run.path} has no checkpoint yet: train it first.")
         return gan, [weight.numpy() for weight in representation.weights], True
     version = saved_model_version(source)
     labels = Labels(**read_yaml(version / CONFIG_FILE).get("labels", {}))
-    gan = build_gan(config, representation.example_shape, labels)
+    gan = build_gan(config, representation, labels)
     stored = [weight.numpy().astype(np.float32) for weight in getattr(tf.saved_model.load(str(version)), "weights", [])]
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     of_generator = len(synthesizer.generator.weights)

@@ -183,7 +183,7 @@ def export_run(path, folder, best=False, formats=()):
 def _of_run(run, best):
     config = run.read_config()
     representation = build_representation(config)
-    gan = build_gan(config, representation.example_shape, run.read_labels())
+    gan = build_gan(config, representation, run.read_labels())
     if not Checkpoint(run.checkpoints, representation=representation).restore(gan, best):
         missing = "best checkpoint: only runs with --scores.every_steps have one" if best else "checkpoint yet: train it first"
         raise InputError(f"The run {run.path} has no {missing}.")

@@ -65,10 +65,10 @@ def train(config, run: RunFolder):
     budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
     sounds, labels = None, run.read_labels()
     if config.conditioning.labels and not run.exists():
-        build_gan(config, representation.example_shape)  # says what is wrong before sounds are read
+        build_gan(config, representation)  # says what is wrong before sounds are read
         sounds = load_sounds(config)
         labels = Labels.of(sounds, config.conditioning.labels)
-    gan = build_gan(config, representation.example_shape, labels)
+    gan = build_gan(config, representation, labels)
     start_step = checkpoint.restore(gan)
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
