@@ -95,6 +95,7 @@ class Labels:
     def completed(self, asked, count, seed):
         """Return `{kind: int32 (count,)}`: what is asked for, and the rest drawn as the data combines it with that.
 
+        What the data does not combine is kept as asked, and the rest drawn from what has most of it.
         A draw depends on the seed and the sound's number alone. Works in a graph.
 
         Args:
@@ -107,9 +108,9 @@ class Labels:
         asked = {kind: tf.broadcast_to(tf.cast(asked.get(kind, ANY), tf.int32), [count]) for kind in self.kinds}
         columns = [values[:, tf.newaxis] for values in asked.values()]
         fits = [(column == self.columns[kind]) | (column == ANY) for kind, column in zip(asked, columns, strict=True)]
-        fits = tf.reduce_all(fits, axis=0)  # (count, combinations)
-        fits |= ~tf.reduce_any(fits, axis=1, keepdims=True)  # asked for against the data, all combinations are as good
-        weights = self.counts * tf.cast(fits, tf.float32)
+        fitting = tf.add_n([tf.cast(fit, tf.float32) for fit in fits])  # how many kinds do, (count, combinations)
+        nearest = fitting == tf.reduce_max(fitting, axis=1, keepdims=True)  # all kinds, unless asked for against the data
+        weights = self.counts * tf.cast(nearest, tf.float32)
         upto = tf.cumsum(weights, axis=1)
         places = _places(count, seed)
         chosen = tf.argmax(upto > (places * upto[:, -1])[:, tf.newaxis], axis=1)
@@ -158,7 +159,7 @@ class Labels:
         values = self.values[kind]
         if kind in self.names:
             return f"one of {', '.join(self.names[kind][value] for value in values)}"
-        if len(values) == values[-1] - values[0] + 1:
+        if 1 < len(values) == values[-1] - values[0] + 1:
             return f"from {values[0]} to {values[-1]}"
         return f"one of {', '.join(map(str, values))}"
 

@@ -10,7 +10,10 @@ from kgan.audio.files import write_wav
 from kgan.cli import main
 from kgan.data.sounds import Sounds, to_int16
 from kgan.gans import WGANGP
+from kgan.labels import Labels
 from kgan.networks import wave_critic, wave_generator
+from kgan.representations import Wave
+from kgan.synthesizer import Synthesizer
 
 LENGTH, DIM, LATENT_DIM = 1024, 4, 8
 
@@ -48,6 +51,17 @@ def make_gan():
         return gan
 
     return make
+
+
+@pytest.fixture(scope="session")
+def conditional():
+    """A synthesizer of 64 samples that is asked for a pitch and a family, and its generator."""
+    keras.utils.set_random_seed(1)
+    columns = {"pitch": [60, 62, 60, 64], "family": [2, 2, 0, 0]}
+    labels = Labels(columns, [1, 3, 2, 1], {"family": ["bass", "brass", "flute"]})
+    generator = wave_generator(64, dim=4, latent_dim=LATENT_DIM + labels.width)
+    gan = WGANGP(generator, wave_critic(64, dim=2, outputs=1 + labels.width), labels=labels)
+    return Synthesizer(gan, Wave(64), 16000), generator
 
 
 @pytest.fixture(scope="session")

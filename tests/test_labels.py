@@ -72,6 +72,16 @@ def test_what_the_data_does_not_combine_is_kept_as_asked():
     np.testing.assert_array_equal(against["family"], 0)
 
 
+def test_against_the_data_the_rest_is_drawn_from_what_has_most_of_it():
+    """Class 0 is a bass at 60, 1 a bass at 62 and 2 a flute at 64; no flute is at 60."""
+    labels = Labels({"pitch": [60, 62, 64, 70], "family": [0, 0, 2, 3], "class": [0, 1, 2, 3]}, [1, 1, 1, 10**6])
+    classes = drawn(labels, {"pitch": 60, "family": 2}, 200)["class"]
+    assert set(classes.tolist()) == {0, 2}
+    mixed = drawn(labels, {"pitch": [60, 62], "family": [2, 0]}, 2)["class"]
+    assert mixed[0] in (0, 2)
+    assert mixed[1] == 1
+
+
 def test_a_rare_combination_is_not_outweighed_by_those_that_do_not_fit():
     labels = Labels({"pitch": [60, 61], "family": [0, 1]}, [1, 10**6])
     assert not drawn(labels, {"pitch": 60}, 20000)["family"].any()
@@ -175,6 +185,7 @@ def test_values_in_words():
     assert NOTES.listed("pitch") == "one of 60, 62"
     assert NOTES.listed("family") == "one of bass, flute"
     assert Labels({"pitch": range(36, 84)}).listed("pitch") == "from 36 to 83"
+    assert Labels({"pitch": [60, 60]}).listed("pitch") == "one of 60"
     assert [NOTES.named("family", 2), NOTES.named("pitch", 60)] == ["flute", "60"]
 
 

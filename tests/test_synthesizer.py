@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kgan.errors import InputError
 from kgan.gans import DCGAN
+from kgan.labels import ANY
 from kgan.representations import Wave
 from kgan.synthesizer import Synthesizer, interpolate, limited
 
@@ -74,3 +76,54 @@ def test_interpolation_of_uniform_or_parallel_latents_is_straight():
 def test_bad_latents(synthesizer, bad):
     with pytest.raises(ValueError, match=r"Latents must be (\(count, 8\)|finite). Received:"):
         synthesizer.generate(bad)
+
+
+def test_labels_are_one_hot_beside_the_latents(conditional):
+    synthesizer, generator = conditional
+    latents = synthesizer.latents(4, seed=3)
+    one_hot = np.array([[1, 0, 0, 1, 0], [0, 1, 0, 0, 1], [0, 0, 1, 1, 0], [1, 0, 0, 0, 1]], np.float32)
+    labels = {"pitch": [60, 62, 64, 60], "family": [0, 2, 0, 2]}
+    audio = synthesizer.generate(latents, labels)
+    np.testing.assert_allclose(audio, generator(np.concatenate([latents, one_hot], axis=1))[..., 0], atol=1e-6)
+    others = synthesizer.generate(latents, labels | {"pitch": [62, 62, 60, 60]})
+    changed = np.abs(others - audio).max(axis=1) > 1e-3
+    np.testing.assert_array_equal(changed, [True, False, True, False])
+
+
+def test_labels_go_with_their_latents_over_the_border_of_a_batch(conditional, rng):
+    synthesizer, generator = conditional
+    latents = synthesizer.latents(70)
+    labels = {"pitch": rng.choice([60, 62, 64], 70), "family": rng.choice([0, 2], 70)}
+    one_hot = synthesizer.labels.one_hot(labels)
+    expected = generator(np.concatenate([latents, one_hot], axis=1))[..., 0]
+    np.testing.assert_allclose(synthesizer.generate(latents, labels), expected, atol=1e-6)
+
+
+def test_one_value_is_for_all_and_what_is_not_asked_for_is_drawn(conditional):
+    synthesizer, _ = conditional
+    latents = synthesizer.latents(20)
+    chosen = synthesizer.chosen_labels(20, {"pitch": 64})
+    np.testing.assert_array_equal(chosen["pitch"], 64)
+    np.testing.assert_array_equal(chosen["family"], 0)  # as the data combines it
+    expected = synthesizer.generate(latents, {"pitch": np.full(20, 64), "family": np.zeros(20, int)})
+    np.testing.assert_array_equal(synthesizer.generate(latents, {"pitch": 64}), expected)
+    drawn = synthesizer.chosen_labels(20)
+    assert set(zip(*(values.tolist() for values in drawn.values()), strict=True)) == {(60, 2), (62, 2), (60, 0), (64, 0)}
+    for asked in (None, {}, {"pitch": ANY}):
+        np.testing.assert_array_equal(synthesizer.generate(latents, asked), synthesizer.generate(latents, drawn))
+    assert (synthesizer.chosen_labels(20, seed=1)["pitch"] != drawn["pitch"]).any()
+    np.testing.assert_array_equal(synthesizer.chosen_labels(5)["family"], drawn["family"][:5])
+
+
+def test_labels_that_cannot_be_made(conditional, synthesizer):
+    conditional, _ = conditional
+    latents = conditional.latents(2)
+    with pytest.raises(InputError, match="^`pitch` must be one of 60, 62, 64. Received: 61.$"):
+        conditional.generate(latents, {"pitch": [60, 61]})
+    with pytest.raises(InputError, match="Unknown label `pich`"):
+        conditional.generate(latents, {"pich": 60})
+    for strange, received in (([60, 62, 64], r"int64 \(3,\)"), ([[60], [62]], r"int64 \(2, 1\)"), (60.0, r"float64 \(\)")):
+        with pytest.raises(ValueError, match=f"^`pitch` must be an integer or 2 of them. Received: {received}$"):
+            conditional.generate(latents, {"pitch": strange})
+    with pytest.raises(InputError, match="trained without labels. Received: pitch."):
+        synthesizer.generate(synthesizer.latents(2), {"pitch": 60})

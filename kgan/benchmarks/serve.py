@@ -16,7 +16,7 @@ PERCENTILES = (50, 95, 99)
 PAUSE_AFTER_ERROR_S = 0.1
 
 
-def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, latent_dim=None, json_file=None):
+def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, latent_dim=None, json_file=None, labels=None):
     """Let clients ask for sounds for a while, each as soon as it has its answer, print a table, return the figures.
 
     Args:
@@ -27,6 +27,7 @@ def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, lat
         count: sounds in a request.
         latent_dim: width of the latents to send; None sends a seed, which a server that joins requests to batches refuses.
         json_file: where to write the figures, too.
+        labels: `{kind: value}` to ask a conditional model for; None for any, as far as seeds are sent: latents need labels.
 
     Returns:
         A dictionary: `requests`, `errors`, `requests_per_second`, `sounds_per_second`, `p50_ms`, `p95_ms` and `p99_ms`, the
@@ -39,6 +40,7 @@ def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, lat
         raise InputError(f"`seconds` must be above 0. Received: {seconds}")
     rng = np.random.default_rng(0)
     asked = {"count": count} if latent_dim is None else {"latents": rng.normal(size=(count, latent_dim))}
+    asked |= {"labels": labels} if labels else {}
     with Client(address, model) as client:
         client.generate(**asked)
     times_s, errors = [], Counter()

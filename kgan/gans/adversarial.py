@@ -186,7 +186,7 @@ class AdversarialModel(keras.Model):
     @classmethod
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
-        return cls(**{**config, **networks, "labels": Labels(**config["labels"])})
+        return cls(**{**config, **networks, "labels": Labels(**config.get("labels", {}))})
 
     # One iteration
 

@@ -48,7 +48,7 @@ def spectrogram_generator(
         kernel_size: taps of every convolution along both sides.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        pixel_norm: whether every activation but the last is followed by a `PixelNorm`.
+        pixel_norm: whether the activation of every convolution but the last is followed by a `PixelNorm`.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.

@@ -55,7 +55,7 @@ def wave_generator(
         kernel_size: taps of every convolution.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        pixel_norm: whether every activation but the last is followed by a `PixelNorm`.
+        pixel_norm: whether the activation of every convolution but the last is followed by a `PixelNorm`.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision: bfloat16 would quantise the sound to 8 bits.

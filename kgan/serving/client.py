@@ -1,6 +1,7 @@
 """Sounds from a model that TensorFlow Serving serves, over REST or gRPC."""
 
 import base64
+import contextlib
 import json
 import operator
 from pathlib import Path
@@ -15,6 +16,7 @@ UNAVAILABLE = (502, 503)  # of HTTP's statuses
 SOUNDS_PER_REQUEST = 64  # 256 are allowed
 LARGEST_REPLY_BYTES = 2**28
 ONLY_OUTPUT = {"serving_default": "audio", "wav": "wav_bytes"}  # REST leaves the name of a single one out
+ANY = -1  # in place of a label: the server draws it
 BACKOFF_S = 0.5  # the pause between repetitions, twice as long each time; over REST the first is made at once
 REFUSALS = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "UNAUTHENTICATED")
 REFUSALS += ("PERMISSION_DENIED",)
@@ -23,8 +25,9 @@ REFUSALS += ("PERMISSION_DENIED",)
 class Client:
     """Asks a server for sounds.
 
-    A request that finds the server unavailable is repeated; one that it refuses is not. Any number of latents is taken, and
-    sent 64 at a time.
+    A request that finds the server unavailable is repeated; one that it refuses is not, but for sounds from a seed, once, where
+    the model wants labels that were not given: any will do. Any number of latents is taken, and sent 64 at a time. What
+    `labels` a conditional model takes, its model card says.
 
     Args:
         address: `http://host:8501` or `https://...` for REST; `grpc://host:8500` or `grpcs://...` for gRPC, which is faster
@@ -45,6 +48,8 @@ class Client:
         (4, 16384)
         >>> client.write_wavs("drums", count=4, seed=7)[0]
         PosixPath('drums/00000.wav')
+        >>> client.generate(count=4, labels={"pitch": 60}).shape  # of a model conditioned on pitch
+        (4, 16384)
     """
 
     def __init__(self, address, model="kgan", timeout_s=30.0, retries=3):
@@ -62,8 +67,9 @@ class Client:
         if timeout_s <= 0 or retries < 0:
             raise InputError(f"`timeout_s` must be above 0 and `retries` at least 0. Received: {timeout_s}, {retries}")
         self._transport = transport(parts, model, timeout_s, retries)
+        self._any = {}  # a label of each kind that the server is known to want
 
-    def generate(self, latents=None, count=None, seed=0):
+    def generate(self, latents=None, count=None, seed=0, labels=None):
         """Return audio, float32 `(count, samples[, channels])`.
 
         Args:
@@ -71,21 +77,25 @@ class Client:
             count: how many sounds, 1 to 256, to make
             seed: from this seed. A sound depends on it and on its index alone. A server that joins requests to batches
                 refuses seeds.
+            labels: `{kind: values}` for a conditional model: with latents an integer for all or one for each, and none may be
+                missing; with a count one integer for all, where -1, or none, is any.
         """
         _check_one(latents, count)
         if latents is None:
-            return self._sample(count, seed)["audio"]
-        return self._in_requests("serving_default", latents)
+            return self._sample(count, seed, labels)["audio"]
+        return self._in_requests("serving_default", latents, labels)
 
-    def write_wavs(self, folder, latents=None, count=None, seed=0):
+    def write_wavs(self, folder, latents=None, count=None, seed=0, labels=None):
         """Write 16-bit WAV files to a new folder and return their paths. Arguments: the folder, and as of `generate`."""
         folder = Path(folder).expanduser()
         if folder.exists():
             raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {folder}, which exists.")
         _check_one(latents, count)
         if latents is None:
-            latents = self._sample(count, seed)["latents"]
-        files = self._in_requests("wav", latents)
+            sampled = self._sample(count, seed, labels)
+            latents = sampled["latents"]
+            labels = {name: values for name, values in sampled.items() if name not in ("audio", "latents")}
+        files = self._in_requests("wav", latents, labels)
         paths = [folder / f"{i:05d}.wav" for i in range(len(files))]
         with whole_folder(folder) as scratch:
             for path, content in zip(paths, files, strict=True):
@@ -102,23 +112,45 @@ class Client:
     def __exit__(self, *_):
         self.close()
 
-    def _sample(self, count, seed):
+    def _sample(self, count, seed, labels):
+        """Return `{"audio", "latents"}` and the labels, int32 `(count,)`."""
         try:
             inputs = {"count": np.array(operator.index(count), np.int32), "seed": np.array(operator.index(seed), np.int64)}
         except (OverflowError, TypeError, ValueError) as error:
             raise InputError(f"`count` and `seed` must be integers of 32 and 64 bits. Received: {count}, {seed}") from error
-        return self._predict("sample", inputs, {"audio", "latents"})
+        labels = _label_values(labels)
+        asked = self._any | labels
+        try:
+            return self._sampled(inputs, asked)
+        except InputError:
+            kinds = self._kinds()
+            if kinds in (None, asked.keys()) or not labels.keys() <= kinds:
+                raise
+        self._any = dict.fromkeys(kinds, np.array(ANY, np.int32))
+        return self._sampled(inputs, self._any | labels)
 
-    def _in_requests(self, signature, latents):
+    def _sampled(self, inputs, labels):
+        reply = self._predict("sample", labels | inputs, {"audio", "latents", *labels})
+        return reply | {kind: reply[kind].astype(np.int32) for kind in labels}
+
+    def _kinds(self):
+        """Return the labels that `sample` takes; None where the server does not tell."""
+        try:
+            return self._transport.inputs("sample") - {"count", "seed"}
+        except (InputError, OSError):
+            return None
+
+    def _in_requests(self, signature, latents, labels):
         try:
             latents = np.asarray(latents, np.float32)
         except (TypeError, ValueError) as error:
             raise InputError(f"Latents must be numbers. Received: {error}") from error
         if latents.ndim != 2 or not latents.size:
             raise InputError(f"Latents must be (count, latent_dim). Received: shape {latents.shape}")
-        parts = np.split(latents, range(SOUNDS_PER_REQUEST, len(latents), SOUNDS_PER_REQUEST))
-        output = ONLY_OUTPUT[signature]
-        replies = [self._predict(signature, {"latents": part}, {output}) for part in parts]
+        inputs = _label_values(labels, len(latents)) | {"latents": latents}
+        output, starts = ONLY_OUTPUT[signature], range(0, len(latents), SOUNDS_PER_REQUEST)
+        parts = [{name: values[i : i + SOUNDS_PER_REQUEST] for name, values in inputs.items()} for i in starts]
+        replies = [self._predict(signature, part, {output}) for part in parts]
         return np.concatenate([reply[output] for reply in replies])
 
     def _predict(self, signature, inputs, outputs):
@@ -134,6 +166,18 @@ def _check_one(latents, count):
         raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
 
 
+def _label_values(labels, count=None):
+    """Return labels as int32: scalars, or `(count,)`."""
+    rule = f"an integer, or {count} of them" if count else "one integer for all sounds; give latents to have one for each"
+    found = {}
+    for kind, asked in (labels or {}).items():
+        values = np.asarray(asked)
+        if values.dtype.kind not in "iu" or values.shape not in ((), (count,)) or np.any(values != values.astype(np.int32)):
+            raise InputError(f"`{kind}` must be {rule}. Received: {asked}")
+        found[kind] = np.broadcast_to(values.astype(np.int32), () if count is None else (count,))
+    return found
+
+
 class _Rest:
     """Reference: TensorFlow Serving, "RESTful API". https://www.tensorflow.org/tfx/serving/api_rest"""
 
@@ -141,7 +185,7 @@ class _Rest:
         import requests
         from urllib3.util import Retry
 
-        self._url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/models/{model}:predict"
+        self._url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/v1/models/{model}"
         self._timeout_s = timeout_s
         self._session = requests.Session()
         unavailable = Retry(
@@ -157,32 +201,47 @@ class _Rest:
             self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=unavailable))
 
     def predict(self, signature, inputs):
-        import requests
-
         body = {"signature_name": signature, "inputs": {name: value.tolist() for name, value in inputs.items()}}
-        try:
-            reply = self._session.post(self._url, data=json.dumps(body), timeout=self._timeout_s)
-        except requests.Timeout as error:
-            raise TimeoutError(f"{self._url} did not answer within {self._timeout_s:g} s.") from error
-        except requests.RequestException as error:
-            raise ConnectionError(f"{self._url} cannot be reached: {error}") from error
-        if reply.status_code == 504:
-            raise TimeoutError(f"{self._url} did not answer in time: {_reason(reply)}")
-        if reply.status_code >= 500:
-            failed = "is unavailable" if reply.status_code in UNAVAILABLE else "failed"
-            raise ConnectionError(f"{self._url} {failed}: {_reason(reply)}")
-        if not reply.ok:
-            raise InputError(f"{self._url} refused the request: {_reason(reply)}")
-        try:
+        reply = self._reply("POST", f"{self._url}:predict", json.dumps(body))
+        with _expected(self._url):
             outputs = reply.json()["outputs"]
             if signature in ONLY_OUTPUT and not isinstance(outputs, dict):
                 outputs = {ONLY_OUTPUT[signature]: outputs}
             return {name: _decoded(value) for name, value in outputs.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{self._url} must be TensorFlow Serving's. Received: a reply that is not.") from error
+
+    def inputs(self, signature):
+        reply = self._reply("GET", f"{self._url}/metadata")
+        with _expected(self._url):
+            return set(reply.json()["metadata"]["signature_def"]["signature_def"][signature]["inputs"])
+
+    def _reply(self, method, url, data=None):
+        import requests
+
+        try:
+            reply = self._session.request(method, url, data=data, timeout=self._timeout_s)
+        except requests.Timeout as error:
+            raise TimeoutError(f"{url} did not answer within {self._timeout_s:g} s.") from error
+        except requests.RequestException as error:
+            raise ConnectionError(f"{url} cannot be reached: {error}") from error
+        if reply.status_code == 504:
+            raise TimeoutError(f"{url} did not answer in time: {_reason(reply)}")
+        if reply.status_code >= 500:
+            failed = "is unavailable" if reply.status_code in UNAVAILABLE else "failed"
+            raise ConnectionError(f"{url} {failed}: {_reason(reply)}")
+        if not reply.ok:
+            raise InputError(f"{url} refused the request: {_reason(reply)}")
+        return reply
 
     def close(self):
         self._session.close()
+
+
+@contextlib.contextmanager
+def _expected(url):
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{url} must be TensorFlow Serving's. Received: a reply that is not.") from error
 
 
 def _reason(reply):
@@ -221,27 +280,41 @@ class _Grpc:
             self._channel = grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(), options)
         else:
             self._channel = grpc.insecure_channel(parts.netloc, options)
-        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._address, self._timeout_s = parts.geturl(), timeout_s
         self._model, _, version = model.partition("/versions/")
         self._version = int(version) if version else None
 
     def predict(self, signature, inputs):
-        import grpc
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
-        request.model_spec.name, request.model_spec.signature_name = self._model, signature
-        if self._version is not None:
-            request.model_spec.version.value = self._version
+        request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        reply = self._reply(self._stub.Predict, request)
+        return {name: tf.make_ndarray(value) for name, value in reply.outputs.items()}
+
+    def inputs(self, signature):
+        from tensorflow_serving.apis import get_model_metadata_pb2
+
+        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        reply = self._reply(self._stub.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        reply.metadata["signature_def"].Unpack(signatures)
+        return set(signatures.signature_def[signature].inputs)
+
+    def _reply(self, method, request):
+        import grpc
+
+        request.model_spec.name = self._model
+        if self._version is not None:
+            request.model_spec.version.value = self._version
         try:
-            reply = self._predict(request, timeout=self._timeout_s)
+            return method(request, timeout=self._timeout_s)
         except grpc.RpcError as error:
             raise self._error(error, grpc.StatusCode) from error
-        return {name: tf.make_ndarray(value) for name, value in reply.outputs.items()}
 
     def _error(self, error, codes):
         if error.code() == codes.DEADLINE_EXCEEDED:

@@ -7,7 +7,7 @@ LICENCES = {
 OWN = "its own licence says what may be done with sounds made after it"
 
 
-def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=None):
+def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=None, labels=None):
     """Return a model card as Markdown.
 
     Args:
@@ -18,6 +18,7 @@ def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=N
         size_bytes: of the SavedModel.
         sounds: number of sounds it was trained on; None where that is not known.
         scores: `{name: value}` of its last evaluation; None without any.
+        labels: the `Labels` that it is asked for; None for none.
 
     Reference: Mitchell et al. 2019, "Model Cards for Model Reporting". https://arxiv.org/abs/1810.03993
     """
@@ -26,15 +27,19 @@ def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=N
     duration_s = data["length_samples"] / data["sample_rate_hz"]
     source = str(data["source"])
     known = next((text for start, text in LICENCES.items() if source.split("/")[0] == start), OWN)
+    kinds = labels.kinds if labels else ()
     rows = {
         "Model": f"{config['model']} over {config['repr']}, width {config['network']['dim']}",
         "Sounds it makes": f"{duration_s:.2f} s, {data['sample_rate_hz']} Hz, {channels}",
         "Latents": f"{config['network']['latent_dim']}, {config['gan']['latent_distribution']}",
+        **({"Labels": "; ".join(f"{kind} {labels.listed(kind)}" for kind in kinds)} if kinds else {}),
         "Trained on": source + (f", {sounds:,} sounds" if sounds else ""),
         "Iterations": f"{step:,}, batch {config['training']['batch_size']}, seed {config['seed']}",
         "Size": f"{parameters:,} parameters, {size_bytes / 2**20:.1f} MiB",
         "Licence": f"of the code: MIT; of the data: {known}",
     }
+    asked = "".join(f", {kind}=tf.constant(-1)" for kind in kinds)
+    means = "  # -1: any; names are numbered in assets/config.yaml" if kinds else ""
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     scored = "not evaluated"
     if scores:
@@ -61,6 +66,6 @@ kgan generate {name} --count 16 --seed 7      # WAV files and a picture of them
 import tensorflow as tf
 
 model = tf.saved_model.load("{name}/1")       # or a higher version
-audio = model.signatures["sample"](count=tf.constant(4), seed=tf.constant(7, tf.int64))["audio"]
+audio = model.signatures["sample"](count=tf.constant(4), seed=tf.constant(7, tf.int64){asked})["audio"]{means}
 ```
 """

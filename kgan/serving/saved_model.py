@@ -56,14 +56,14 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
             _write(synthesizer, scratch)
             (scratch / "assets").mkdir(exist_ok=True)
             config_file = scratch / CONFIG_FILE
-            added = yaml.safe_dump(
-                {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}, default_flow_style=None
-            )
+            added = {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}
+            added = yaml.safe_dump(added, default_flow_style=None, sort_keys=False)  # the order of kinds is that of the inputs
             config_file.write_text(added + config_yaml, encoding="utf-8")
             write_warmup_requests(scratch, folder.name, synthesizer)
             size_bytes = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
             sizes = synthesizer.parameters, size_bytes
-            card = model_card(folder.name, yaml.safe_load(config_yaml), synthesizer.step, *sizes, sounds, scores)
+            config = yaml.safe_load(config_yaml)
+            card = model_card(folder.name, config, synthesizer.step, *sizes, sounds, scores, synthesizer.labels)
             (scratch / CARD_FILE).write_text(card, encoding="utf-8")
     except (OSError, tf.errors.OpError) as error:  # TensorFlow's own writer does not raise OSError
         reason = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
@@ -175,6 +175,11 @@ class SavedSynthesizer(Synthesizer):
         missing = set(SIGNATURES) - set(self._loaded.signatures)
         if missing:
             raise _not_ours(folder, f"it lacks the signatures {', '.join(sorted(missing))}")
+
+    @property
+    def weights(self):
+        """Arrays: the weights of a `Synthesizer`'s generator, and those of its representation."""
+        return [weight.numpy() for weight in getattr(self._loaded, "weights", [])]
 
     def levels_db(self, latents, labels=None):
         return None  # it holds the way to the audio alone

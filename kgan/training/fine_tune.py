@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from kgan.callbacks.checkpoint import Checkpoint
 from kgan.config import BUDGET, Config, flatten, read_yaml, validated
 from kgan.errors import InputError
-from kgan.labels import Labels
-from kgan.serving.saved_model import CONFIG_FILE, saved_model_version
+from kgan.serving.saved_model import CONFIG_FILE, SavedSynthesizer, saved_model_version
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan, build_representation
 from kgan.training.run_folder import RunFolder
@@ -32,7 +31,8 @@ def settings_of(source):
 def start_from(source, gan, representation):
     """Let a GAN that was just built begin with the networks of another, and its representation with the other's statistics.
 
-    Labels that both have are kept; others begin as the mean of the old ones.
+    The generator is the other's best one. Labels that both have are kept; a value that the other one lacks begins as the mean
+    of that label's, and a label that it lacks without an effect. Of a label that is no longer one the mean remains.
 
     Args:
         source: a run folder or a SavedModel, of the same representation and networks.
@@ -48,7 +48,7 @@ def start_from(source, gan, representation):
     other, statistics, has_critic = _load(source)
     _assign(source, representation.weights, statistics)
     best = [weight.numpy() for weight in other.best_generator.weights]
-    _assign(source, gan.generator.weights, _relabelled_generator(best, other.labels, gan.labels, gan.latent_dim))
+    _assign(source, gan.generator.weights, _relabelled_generator(best, other.labels, gan.labels))
     if gan.ema_generator is not None:
         gan.ema_generator.set_weights(gan.generator.get_weights())
     if has_critic:
@@ -79,10 +79,8 @@ def _load(source):
         if not Checkpoint(run.checkpoints, representation=representation).restore(gan):
             raise InputError(f"The run {run.path} has no checkpoint yet: train it first.")
         return gan, [weight.numpy() for weight in representation.weights], True
-    version = saved_model_version(source)
-    labels = Labels(**read_yaml(version / CONFIG_FILE).get("labels", {}))
-    gan = build_gan(config, representation, labels)
-    stored = [weight.numpy().astype(np.float32) for weight in getattr(tf.saved_model.load(str(version)), "weights", [])]
+    saved = SavedSynthesizer(source)
+    gan, stored = build_gan(config, representation, saved.labels), saved.weights
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     of_generator = len(synthesizer.generator.weights)
     _assign(source, synthesizer.generator.weights, stored[:of_generator])
@@ -90,44 +88,53 @@ def _load(source):
     return gan, stored[of_generator:], False
 
 
-def _relabelled_generator(weights, theirs, mine, latent_dim):
+def _relabelled_generator(weights, theirs, mine):
     """Return a generator's weights, the rows of its first kernel being latents and labels, for other labels."""
     kernel, bias, *others = weights
-    latent_rows, label_rows = kernel[:latent_dim], kernel[latent_dim:]
-    rows, bias = [], bias.copy()
-    for kind, start in _starts(theirs).items():
-        of_kind = label_rows[start : start + len(theirs.values[kind])]
-        if kind not in mine.kinds:
-            bias += of_kind.mean(axis=0)
-    for kind in mine.kinds:
-        for value in mine.values[kind]:
-            if kind not in theirs.kinds:
-                rows.append(np.zeros_like(bias))
-                continue
-            start, values = _starts(theirs)[kind], theirs.values[kind]
-            of_kind = label_rows[start : start + len(values)]
-            rows.append(of_kind[values == value][0] if value in values else of_kind.mean(axis=0))
-    return [np.concatenate([latent_rows, *([np.stack(rows)] if rows else [])]), bias, *others]
+    latents, rows = np.split(kernel, [len(kernel) - theirs.width])
+    gone = [rows[start : start + count] for kind, (start, count) in _places(theirs).items() if kind not in mine.kinds]
+    bias = bias + sum(of_kind.mean(axis=0) for of_kind in gone)
+    return [np.concatenate([latents, _mixing(theirs, mine).T @ rows]), bias, *others]
 
 
 def _relabelled_critic(critic, weights, theirs, mine):
-    """Return a critic's weights, the columns of its last kernel being the score and labels, for other labels."""
-    *others, kernel, bias = weights
-    new_kernel, new_bias = (weight.numpy() for weight in critic.weights[-2:])
-    pairs = [(0, 0)]
-    for kind in set(mine.kinds) & set(theirs.kinds):
-        for i, value in enumerate(mine.values[kind]):
-            for j in np.flatnonzero(theirs.values[kind] == value):
-                pairs.append((1 + _starts(mine)[kind] + i, 1 + _starts(theirs)[kind] + j))
-    for new, old in pairs:
-        new_kernel[:, new], new_bias[new] = kernel[:, old], bias[old]
-    return [*others, new_kernel, new_bias]
+    """Return a critic's weights, the last axis of its last layer's being the score and labels, for other labels."""
+    mixing = _mixing(theirs, mine)
+    kept = np.flatnonzero(mixing.any(axis=0))
+    relabelled, last = [], [id(variable) for variable in _last_layer(critic).weights]
+    for variable, values in zip(critic.weights, weights, strict=False):
+        if id(variable) in last and values.shape == (*variable.shape[:-1], 1 + theirs.width):
+            here, values = values, variable.numpy()
+            values[..., 0] = here[..., 0]
+            values[..., 1 + kept] = (here[..., 1:] @ mixing)[..., kept]
+        relabelled.append(values)
+    return relabelled + weights[len(relabelled) :]
 
 
-def _starts(labels):
-    """Return where each kind's values begin among one-hot labels."""
-    sizes = [len(labels.values[kind]) for kind in labels.kinds]
-    return dict(zip(labels.kinds, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+def _last_layer(network):
+    """Return the last layer with weights: of several critics in one network the last is the one that judges labels."""
+    last = [layer for layer in network.layers if layer.weights][-1]
+    return _last_layer(last) if isinstance(last, keras.Model) else last
+
+
+def _mixing(theirs, mine):
+    """Return how much of each of their labels is in each of mine, `(theirs.width, mine.width)`, columns of zeros for none."""
+    mixing = np.zeros((theirs.width, mine.width), np.float32)
+    for kind, (start, _) in _places(mine).items():
+        if kind in theirs.kinds:
+            first, count = _places(theirs)[kind]
+            same = theirs.values[kind][:, np.newaxis] == mine.values[kind]  # (count, values of mine)
+            mixing[first : first + count, start : start + same.shape[1]] = np.where(same.any(axis=0), same, 1.0 / count)
+    return mixing
+
+
+def _places(labels):
+    """Return where each kind's values begin among one-hot labels, and how many there are."""
+    places, start = {}, 0
+    for kind, values in labels.values.items():
+        places[kind] = start, len(values)
+        start += len(values)
+    return places
 
 
 def _assign(source, variables, values):

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from kgan.gans.losses import gradient_penalty
 from kgan.networks import wave_critic
-from kgan.networks.layers import LeakyReLU
+from kgan.networks.layers import LeakyReLU, MinibatchStddev, PixelNorm, normalised
+from kgan.networks.strided import StridedConv1D
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
@@ -67,3 +68,85 @@ def test_the_exported_graph_has_the_plain_operation(rng):
     np.testing.assert_array_equal(layer(x, training=True), layer(x, training=False))
     graph = tf.function(lambda x: layer(x, training=False)).get_concrete_function(tf.TensorSpec((2, 8))).graph
     assert {node.op for node in graph.as_graph_def().node} <= {"Placeholder", "LeakyRelu", "Identity"}
+
+
+def test_pixel_norm_gives_each_position_a_mean_square_of_1(rng):
+    x = (10.0 ** rng.uniform(0, 3, (2, 5, 3, 1)) * rng.normal(size=(2, 5, 3, 8))).astype(np.float32)
+    y = PixelNorm()(x).numpy()
+    np.testing.assert_allclose(np.mean(np.square(y), axis=-1), 1.0, rtol=1e-3)
+    np.testing.assert_allclose(y, x / np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True)), rtol=1e-3)
+    assert not np.any(PixelNorm()(tf.zeros((1, 4, 8))))
+
+
+def stddevs(x, group_size):
+    """Return the channel that the layer appends, the rest being its input."""
+    y = MinibatchStddev(group_size)(tf.constant(x)).numpy()
+    np.testing.assert_array_equal(y[..., :-1], x)
+    return y[..., -1]
+
+
+def test_minibatch_stddev_by_hand():
+    """Of two groups of two examples, two positions, one channel: deviations 1 and 2, and 0 and 4."""
+    x = np.array([[[0], [5]], [[2], [1]], [[3], [8]], [[3], [0]]], np.float32)
+    np.testing.assert_allclose(stddevs(x, 2), [[1.5, 1.5], [1.5, 1.5], [2, 2], [2, 2]], atol=1e-4)
+
+
+def test_groups_do_not_mix(rng):
+    """So real examples do not see the fake ones behind them in the batch, which may be any."""
+    real, fake, other = (rng.normal(0, scale, (8, 4, 4, 3)).astype(np.float32) for scale in (1, 3, 5))
+    both = stddevs(np.concatenate([real, fake]), 4)
+    np.testing.assert_array_equal(both[:8], stddevs(np.concatenate([real, other]), 4)[:8])
+    np.testing.assert_array_equal(both[8:], stddevs(fake, 4))
+    for group in range(4):
+        examples = np.concatenate([real, fake]).astype(np.float64)[4 * group : 4 * group + 4]
+        np.testing.assert_allclose(both[4 * group : 4 * group + 4], np.mean(np.std(examples, axis=0)), rtol=1e-5)
+
+
+def test_identical_examples_have_finite_gradients():
+    x = tf.ones((4, 8, 2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(MinibatchStddev(4)(x)[..., -1])
+    assert 0 <= float(total) < 0.01
+    assert np.isfinite(tape.gradient(total, x)).all()
+
+
+def test_a_group_has_two_examples_or_more():
+    with pytest.raises(ValueError, match="`group_size` must be at least 2. Received: group_size=1"):
+        MinibatchStddev(1)
+    assert keras.layers.deserialize(keras.layers.serialize(MinibatchStddev(8))).group_size == 8
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: keras.layers.Dense(6), (7,)),
+        (lambda: keras.layers.Conv2D(6, 3, padding="same"), (4, 4, 3)),
+        (lambda: StridedConv1D(6, 5, 4), (16, 2)),
+    ],
+    ids=["dense", "convolution", "strided"],
+)
+def test_the_largest_singular_value_becomes_1_while_training(rng, layer, shape):
+    def largest_singular_value():
+        return np.linalg.svd(inner.kernel.numpy().reshape(-1, 6), compute_uv=False)[0]
+
+    keras.utils.set_random_seed(1)
+    inner = layer()
+    wrapped = normalised(inner, True)
+    x = rng.normal(size=(2, *shape)).astype(np.float32)
+    wrapped(x)
+    before = 5 * inner.kernel.numpy()
+    inner.kernel.assign(before)
+    wrapped(x, training=False)
+    np.testing.assert_array_equal(inner.kernel, before)
+    assert abs(largest_singular_value() - 1) > 0.5
+    for _ in range(100):
+        y = wrapped(x, training=True)
+    assert largest_singular_value() == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(inner.kernel * np.linalg.norm(before), before * np.linalg.norm(inner.kernel), rtol=1e-3)
+    np.testing.assert_allclose(y, inner(x), atol=1e-6)
+
+
+def test_without_spectral_norm_a_layer_is_itself():
+    layer = keras.layers.Dense(3)
+    assert normalised(layer, False) is layer

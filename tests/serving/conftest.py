@@ -30,3 +30,22 @@ def served(models):
     stand_in = StandIn(folder, "drums")
     yield stand_in, synthesizer
     stand_in.stop()
+
+
+@pytest.fixture(scope="session")
+def conditional_folder(tmp_path_factory, conditional):
+    """The folder of a model that is asked for a pitch and a family."""
+    folder = tmp_path_factory.mktemp("models") / "notes"
+    export_saved_model(conditional[0], config_yaml("normal"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served_notes(conditional_folder, conditional):
+    """A stand-in with that model, and the synthesizer."""
+    pytest.importorskip("tensorflow_serving")
+    from tests.serving.stand_in import StandIn
+
+    stand_in = StandIn(conditional_folder, "notes")
+    yield stand_in, conditional[0]
+    stand_in.stop()

@@ -14,7 +14,9 @@ from pathlib import Path
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from google.protobuf import json_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 STATUS = {"invalid": (400, grpc.StatusCode.INVALID_ARGUMENT), "missing": (404, grpc.StatusCode.NOT_FOUND)}
 STATUS |= {"unavailable": (503, grpc.StatusCode.UNAVAILABLE)}
@@ -31,7 +33,9 @@ class StandIn:
     def __init__(self, versions, name):
         self.name, self.asked, self.unavailable, self.delay_s = name, 0, 0, 0.0
         self._released = threading.Event()
-        self._models = {int(folder.name): tf.saved_model.load(str(folder)) for folder in Path(versions).iterdir()}
+        folders = {int(folder.name): folder for folder in Path(versions).iterdir()}
+        self._models = {version: tf.saved_model.load(str(folder)) for version, folder in folders.items()}
+        self._files = {version: (folder / "saved_model.pb").read_bytes() for version, folder in folders.items()}
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._http_handler())
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
         self._grpc = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)])
@@ -53,9 +57,7 @@ class StandIn:
         if self.unavailable:
             self.unavailable -= 1
             raise Refused("unavailable", "the model is being loaded")
-        if name != self.name or version not in {None, *self._models}:
-            raise Refused("missing", f"Servable not found for request: Specific({name}, {version})")
-        signatures = self._models[version or max(self._models)].signatures
+        signatures = self._models[self._found(name, version)].signatures
         if signature not in signatures:
             raise Refused("invalid", f'Serving signature key "{signature}" not found.')
         specs = signatures[signature].structured_input_signature[1]
@@ -67,6 +69,16 @@ class StandIn:
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise Refused("invalid", str(error)) from error
         return {key: value.numpy() for key, value in outputs.items()}
+
+    def metadata(self, name, version):
+        """Return a `SignatureDefMap`."""
+        saved = saved_model_pb2.SavedModel.FromString(self._files[self._found(name, version)])
+        return get_model_metadata_pb2.SignatureDefMap(signature_def=saved.meta_graphs[0].signature_def)
+
+    def _found(self, name, version):
+        if name != self.name or version not in {None, *self._models}:
+            raise Refused("missing", f"Servable not found for request: Specific({name}, {version})")
+        return version or max(self._models)
 
     def _http_handler(self):
         stand_in = self
@@ -92,6 +104,18 @@ class StandIn:
                     self._answer(STATUS[refused.args[0]][0], {"error": refused.args[1]})
                 except ValueError as error:
                     self._answer(400, {"error": f"JSON Parse error: {error}"})
+
+            def do_GET(self):
+                path, _, what = self.path.removeprefix("/v1/models/").rpartition("/")
+                name, _, version = path.partition("/versions/")
+                try:
+                    if what != "metadata":
+                        raise Refused("missing", "Malformed request: " + self.path)
+                    signatures = stand_in.metadata(name, int(version) if version else None)
+                    content = json_format.MessageToDict(signatures, preserving_proto_field_name=True)
+                    self._answer(200, {"model_spec": {"name": name}, "metadata": {"signature_def": content}})
+                except Refused as refused:
+                    self._answer(STATUS[refused.args[0]][0], {"error": refused.args[1]})
 
             def _answer(self, code, content):
                 content = json.dumps(content).encode()
@@ -120,6 +144,16 @@ class StandIn:
                 reply = predict_pb2.PredictResponse()
                 for key, value in outputs.items():
                     reply.outputs[key].CopyFrom(tf.make_tensor_proto(value))
+                return reply
+
+            def GetModelMetadata(self, request, context):
+                spec = request.model_spec
+                try:
+                    signatures = stand_in.metadata(spec.name, spec.version.value if spec.HasField("version") else None)
+                except Refused as refused:
+                    context.abort(STATUS[refused.args[0]][1], refused.args[1])
+                reply = get_model_metadata_pb2.GetModelMetadataResponse()
+                reply.metadata["signature_def"].Pack(signatures)
                 return reply
 
         return Servicer()

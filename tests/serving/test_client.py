@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from kgan.benchmarks.serve import benchmark_serve
 from kgan.errors import InputError
 from kgan.serving import Client
 
@@ -18,6 +19,14 @@ TRANSPORTS = ("rest", "grpc")
 @pytest.fixture(params=TRANSPORTS)
 def address(request, served):
     return getattr(served[0], request.param)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def notes(request, served_notes):
+    """A client of a conditional model, its synthesizer and the stand-in."""
+    stand_in, synthesizer = served_notes
+    with Client(getattr(stand_in, request.param), model="notes") as client:
+        yield client, synthesizer, stand_in
 
 
 def test_it_brings_the_model_s_sounds(served, address):
@@ -76,6 +85,93 @@ def test_it_does_not_wait_for_ever(served, address):
         client.generate(count=1)
     assert time.perf_counter() - began_s < 2.0
     stand_in.delay_s = 0.0
+
+
+def test_labels_of_latents(notes):
+    client, synthesizer, stand_in = notes
+    latents = synthesizer.latents(70, seed=7)
+    labels = {"pitch": np.tile([60, 64], 35), "family": 0}
+    expected = synthesizer.generate(latents, labels)
+    asked = stand_in.asked
+    np.testing.assert_allclose(client.generate(latents, labels=labels), expected, atol=1e-6)
+    assert stand_in.asked - asked == 2
+    assert np.abs(client.generate(latents[:2], labels=labels | {"pitch": [62, 64]}) - expected[:2]).max(axis=1)[0] > 1e-3
+
+
+def test_labels_of_a_seed_are_any_where_none_is_asked_for(notes):
+    client, synthesizer, stand_in = notes
+    latents = synthesizer.latents(5, seed=7)
+
+    def expected(asked):
+        return synthesizer.generate(latents, synthesizer.chosen_labels(5, asked, seed=7))
+
+    for labels in (None, {"family": 2}, {"pitch": 64, "family": -1}, {"pitch": 60, "family": np.int64(2)}):
+        np.testing.assert_allclose(client.generate(count=5, seed=7, labels=labels), expected(labels), atol=1e-6)
+    asked = stand_in.asked
+    client.generate(count=1)
+    assert stand_in.asked - asked == 1  # it knows by now which labels there are
+
+
+def test_labels_of_wav_files(notes, tmp_path):
+    client, synthesizer, _ = notes
+    latents = synthesizer.latents(3, seed=5)
+    chosen = synthesizer.chosen_labels(3, {"family": 2}, seed=5)
+    expected = synthesizer.generate(latents, chosen)
+    asked = {"seed": {"count": 3, "seed": 5, "labels": {"family": 2}}, "latents": {"latents": latents, "labels": chosen}}
+    for folder, what in asked.items():
+        for path, wave in zip(client.write_wavs(tmp_path / folder, **what), expected, strict=True):
+            assert np.abs(soundfile.read(path)[0] - wave).max() <= 1 / 32767
+
+
+def test_labels_that_are_refused(notes, served, address):
+    client, synthesizer, stand_in = notes
+    latents = synthesizer.latents(2)
+    rule = "`pitch` must be an integer, or 2 of them. Received:"
+    for strange in ([60, 62, 64], [[60], [62]], 60.5, "60", 2**31):
+        with pytest.raises(InputError, match=rule):
+            client.generate(latents, labels={"pitch": strange, "family": 0})
+    asked = stand_in.asked
+    with pytest.raises(InputError, match=r"`pitch` must be one integer for all .* one for each. Received: \[60, 62\]"):
+        client.generate(count=2, labels={"pitch": [60, 62]})
+    assert stand_in.asked == asked  # it says so itself
+    with pytest.raises(InputError, match="`pitch` must be one of 60, 62, 64. Received:.*61"):
+        client.generate(count=2, labels={"pitch": 61})
+    with pytest.raises(InputError, match=r"`family` must be one of bass, flute. Received:.*-1"):
+        client.generate(latents, labels={"pitch": 60, "family": [-1, 2]})
+    for labels in ({"pitch": 60}, None):
+        with pytest.raises(InputError, match="does not match signature"):
+            client.generate(latents, labels=labels)
+    with pytest.raises(InputError, match="1 to 256 sounds"):
+        client.generate(count=1000)
+    with Client(address, model="drums") as unconditional:
+        for request in ({"count": 2}, {"latents": latents}):
+            asked = served[0].asked
+            with pytest.raises(InputError, match="refused the request: .*does not match signature.*pitch"):
+                unconditional.generate(**request, labels={"pitch": 60})
+            assert served[0].asked - asked == 1
+        assert unconditional.generate(count=1).shape == (1, 1024)
+
+
+def test_a_client_outlives_a_change_of_labels(notes, served):
+    """The server loads a new version of the model, without labels, and then the old one again."""
+    client, _, stand_in = notes
+    assert client.generate(count=2).shape == (2, 64)
+    versions, files = stand_in._models, stand_in._files
+    stand_in._models, stand_in._files = served[0]._models, served[0]._files
+    try:
+        assert client.generate(count=2).shape == (2, 1024)
+    finally:
+        stand_in._models, stand_in._files = versions, files
+    assert client.generate(count=2).shape == (2, 64)
+
+
+def test_the_benchmark_asks_a_conditional_model_for_any_label(served_notes):
+    stand_in, _ = served_notes
+    for address in (stand_in.rest, stand_in.grpc):
+        figures = benchmark_serve(address, "notes", clients=2, seconds=0.2)
+        assert (figures["errors"], figures["requests"] > 0) == (0, True)
+    figures = benchmark_serve(stand_in.grpc, "notes", clients=1, seconds=0.2, latent_dim=8, labels={"pitch": 60, "family": 0})
+    assert (figures["errors"], figures["requests"] > 0) == (0, True)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "grpc://127.0.0.1:9"])

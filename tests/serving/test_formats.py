@@ -146,3 +146,23 @@ def test_formats_are_checked_before_any_work(monkeypatch):
     monkeypatch.setitem(formats.FORMATS, "onnx", ("onnx", ("numpy", "no_such_package"), None, None))
     with pytest.raises(InputError, match=r"pip install \"kgan\[onnx\]\". Received: an installation without no_such_package"):
         check_formats(["onnx"])
+
+
+def test_files_of_a_conditional_model_take_its_labels(conditional, tmp_path):
+    synthesizer, _ = conditional
+    conversions = write_formats(synthesizer, tmp_path, "notes", ["onnx", "litert"])
+    assert not any(each.refusal for each in conversions)
+    session = onnxruntime.InferenceSession(tmp_path / "notes.onnx")
+    taken = {each.name: (each.type, len(each.shape)) for each in session.get_inputs()}
+    assert taken == {"latents": ("tensor(float)", 2), "pitch": ("tensor(int32)", 1), "family": ("tensor(int32)", 1)}
+    signature = Interpreter(str(tmp_path / "notes.tflite")).get_signature_list()["serving_default"]
+    assert sorted(signature["inputs"]) == ["family", "latents", "pitch"]
+    for count in (1, 3):
+        latents = synthesizer.latents(count, seed=3)
+        labels = {"pitch": np.int32([64, 60, 62])[:count], "family": np.int32([0, 2, 0])[:count]}
+        expected = synthesizer.generate(latents, labels)
+        for name, run in (("notes.onnx", formats._run_onnx), ("notes.tflite", formats._run_litert)):
+            model = (tmp_path / name).read_bytes()
+            assert largest_difference(run(model, {"latents": latents, **labels}), expected) < 1e-5, name
+            others = run(model, {"latents": latents, **labels, "pitch": np.full(count, 60, np.int32)})
+            assert (np.abs(others - expected).max(axis=1) > 1e-3).tolist() == [True, False, True][:count], name

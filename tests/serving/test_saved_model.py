@@ -225,3 +225,107 @@ def test_warm_up_requests_are_answered_by_the_model_itself(make_gan, tmp_path):
         assert all(len(value) == 1 for value in outputs.values())
         asked.append(request.model_spec.signature_name)
     assert sorted(asked) == ["sample", "serving_default", "wav"]
+
+
+def test_labels_are_inputs_beside_the_latents(conditional_folder, conditional):
+    synthesizer, _ = conditional
+    signatures = tf.saved_model.load(str(conditional_folder / "1")).signatures
+    specs = {name: each.structured_input_signature[1] for name, each in signatures.items()}
+    for name, others, shape in (("serving_default", {"latents"}, [None]), ("wav", {"latents"}, [None])):
+        assert specs[name].keys() == others | {"pitch", "family"}
+        assert all(specs[name][kind].shape.as_list() == shape for kind in ("pitch", "family"))
+    assert specs["sample"].keys() == {"count", "seed", "pitch", "family"}
+    assert all(spec.shape.rank == 0 for spec in specs["sample"].values())
+    latents = synthesizer.latents(3, seed=5)
+    labels = {"pitch": np.int32([60, 64, 62]), "family": np.int32([2, 0, 2])}
+    expected = synthesizer.generate(latents, labels)
+    given = {name: tf.constant(values) for name, values in ({"latents": latents} | labels).items()}
+    np.testing.assert_allclose(signatures["serving_default"](**given)["audio"], expected, atol=1e-6)
+    for wav, wave in zip(signatures["wav"](**given)["wav_bytes"].numpy(), expected, strict=True):
+        assert np.abs(soundfile.read(io.BytesIO(wav))[0] - wave).max() <= 1 / 32767
+    swapped = given | {"pitch": tf.constant([64, 60, 62])}
+    changed = np.abs(signatures["serving_default"](**swapped)["audio"] - expected).max(axis=1) > 1e-3
+    np.testing.assert_array_equal(changed, [True, True, False])
+
+
+def test_sample_draws_labels_that_are_not_asked_for_and_returns_them(conditional_folder, conditional):
+    synthesizer, _ = conditional
+    sample = tf.saved_model.load(str(conditional_folder / "1")).signatures["sample"]
+    seed = 2**40 + 3
+    latents = synthesizer.latents(6, seed)
+    for asked in ({"pitch": -1, "family": -1}, {"pitch": 60, "family": -1}, {"pitch": 64, "family": 2}):
+        scalars = {kind: tf.constant(value) for kind, value in asked.items()}
+        result = sample(count=tf.constant(6), seed=tf.constant(seed, tf.int64), **scalars)
+        assert result.keys() == {"audio", "latents", "pitch", "family"}
+        chosen = synthesizer.chosen_labels(6, asked, seed)
+        for kind, values in chosen.items():
+            assert result[kind].dtype == tf.int32
+            np.testing.assert_array_equal(result[kind], values)
+        np.testing.assert_allclose(result["latents"], latents, atol=1e-6)
+        np.testing.assert_allclose(result["audio"], synthesizer.generate(latents, chosen), atol=1e-6)
+
+
+STRANGE_LABELS = {
+    "serving_default, unknown": ("serving_default", {"pitch": [60, 61], "family": [0, 2]}, "`pitch` must be one of 60, 62, 64"),
+    "wav, unknown": ("wav", {"pitch": [60, 62], "family": [0, 1]}, "`family` must be one of bass, flute"),
+    "serving_default, any": ("serving_default", {"pitch": [60, -1], "family": [0, 2]}, "`pitch` must be one of 60, 62, 64"),
+    "fewer": (
+        "serving_default",
+        {"pitch": [60], "family": [0, 2]},
+        "as many values of pitch as latents. Received:. .1. .and. .2",
+    ),
+    "sample, unknown": ("sample", {"pitch": 61, "family": 0}, "`pitch` must be one of 60, 62, 64. Received:. .61"),
+    "sample, below any": ("sample", {"pitch": -2, "family": 0}, "`pitch` must be one of 60, 62, 64. Received:. .-2"),
+}
+
+
+def test_the_graph_refuses_labels_that_it_was_not_trained_on(conditional_folder):
+    signatures = tf.saved_model.load(str(conditional_folder / "1")).signatures
+    others = {"count": tf.constant(2), "seed": tf.constant(0, tf.int64)}
+    for name, (signature, labels, message) in STRANGE_LABELS.items():
+        given = others if signature == "sample" else {"latents": tf.zeros((2, 8))}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            signatures[signature](**given, **{kind: tf.constant(values) for kind, values in labels.items()})
+            pytest.fail(name)
+
+
+def test_read_back_it_has_the_same_labels(conditional_folder, conditional):
+    synthesizer, _ = conditional
+    saved = SavedSynthesizer(conditional_folder)
+    assert saved.labels.get_config() == synthesizer.labels.get_config()
+    assert saved.labels.kinds == ("pitch", "family")  # the order in which the network takes them
+    assert saved.labels.parsed("family", "flute") == [2]
+    latents = synthesizer.latents(4)
+    for asked in (None, {"pitch": 62}, {"pitch": [60, 62, -1, 64], "family": 0}):
+        np.testing.assert_allclose(saved.generate(latents, asked), synthesizer.generate(latents, asked), atol=1e-6)
+    with pytest.raises(InputError, match="`pitch` must be one of 60, 62, 64. Received: 61."):
+        saved.generate(latents, {"pitch": 61})
+
+
+def test_the_model_card_says_what_one_can_ask_for(conditional_folder, make_gan, tmp_path):
+    card = (conditional_folder / "1" / "MODEL_CARD.md").read_text()
+    assert "| Labels | pitch one of 60, 62, 64; family one of bass, flute |" in card
+    (code,) = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    names = {}
+    exec(code.replace("notes/1", str(conditional_folder / "1")), names)
+    assert names["audio"].shape == (4, 64)
+    assert "names are numbered in assets/config.yaml" in code
+    assert (
+        yaml.safe_load((conditional_folder / "1" / "assets" / "config.yaml").read_text())["labels"]["names"]["family"][2]
+        == "flute"
+    )
+    _, version = exported(make_gan(), tmp_path)
+    unconditional = (version / "MODEL_CARD.md").read_text()
+    assert "Labels" not in unconditional
+    assert 'sample"](count=tf.constant(4), seed=tf.constant(7, tf.int64))["audio"]\n' in unconditional
+
+
+def test_warm_up_requests_of_a_conditional_model(conditional_folder):
+    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
+    signatures = tf.saved_model.load(str(conditional_folder / "1")).signatures
+    file = conditional_folder / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    requests = [logs.PredictionLog.FromString(each.numpy()).predict_log.request for each in tf.data.TFRecordDataset(str(file))]
+    assert len(requests) == 3
+    for request in requests:
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        assert all(len(value) == 1 for value in signatures[request.model_spec.signature_name](**inputs).values())
