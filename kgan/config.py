@@ -2,8 +2,8 @@
 
 The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
 model changes, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` what a representation changes, `small.yaml` and
-`full.yaml` what a size changes. `fast.yaml` is a preset: a whole experiment. A run's `config.yaml`
-holds the resolved whole.
+`full.yaml` what a size changes. `fast.yaml`, `hq.yaml` and `paper.yaml` are presets: whole experiments. A run's
+`config.yaml` holds the resolved whole.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ REPRESENTATIONS = {
 }
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
-PRESETS = ("fast",)
+PRESETS = ("fast", "hq", "paper")
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
