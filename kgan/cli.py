@@ -62,7 +62,8 @@ def _parser():
     command = _add_command(
         subparsers, "generate", commands.generate, "kgan generate runs/drums --count 64 --seed 7 --out drums\n"
         "kgan generate runs/fast_notes --pitch 48-72 --family organ\n"
-        "kgan generate saved_models/NAME --interpolate 8"
+        "kgan generate saved_models/NAME --interpolate 8\n"
+        "kgan generate saved_models/NAME --midi prelude.mid --family organ"
     )  # fmt: skip
     command.add_argument("source", help="a run folder or a SavedModel")
     command.add_argument("--seed", type=_integer(0), default=0, help="the same seed makes the same sounds, however many [0]")
@@ -72,6 +73,7 @@ def _parser():
     what.add_argument(
         "--interpolate", type=_integer(2, 10**4), metavar="N", help="N sounds on the way from the seed's first to its second"
     )
+    what.add_argument("--midi", metavar="FILE.mid", help="perform a MIDI file, with a generator that was trained on pitches")
     asked = command.add_argument_group("of a generator that was trained with labels; what is not asked for is drawn")
     asked.add_argument(
         "--pitch", metavar="PITCH", help="MIDI pitch, several (60,64,67) or a range (48-72): each sound at all of them"

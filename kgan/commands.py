@@ -75,6 +75,8 @@ def generate(options):
 
     synthesizer = load_synthesizer(options.source, options.best)
     asked = {kind: synthesizer.labels.parsed(kind, text) for kind, text in _asked_labels(options)}
+    if options.midi:
+        return _perform(options, synthesizer, asked, out)
     several = math.prod(map(len, asked.values())) > 1
     if options.latents:
         latents = _read_latents(options.latents, synthesizer.latent_dim)
@@ -90,6 +92,26 @@ def generate(options):
     sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))
     write_sounds(out, audio, rate_hz, latents, sheet, labels)
     print(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}.")
+    return 0
+
+
+def _perform(options, synthesizer, asked, out):
+    """Write a performance of a MIDI file and its picture into a new folder."""
+    from kgan.audio.files import write_wav
+    from kgan.audio.pictures import piece
+    from kgan.files import whole_folder
+    from kgan.midi import perform
+
+    for kind, values in asked.items():
+        if len(values) > 1:
+            raise InputError(f"A MIDI file is performed with one value of each label. Received: {len(values)} of {kind}.")
+    labels = {kind: value for kind, (value,) in asked.items()}
+    audio = perform(options.midi, synthesizer, labels, options.seed, progress=True)
+    name = Path(options.midi).stem
+    with whole_folder(out) as scratch:
+        write_wav(scratch / f"{name}.wav", audio, synthesizer.sample_rate_hz)
+        (scratch / f"{name}.png").write_bytes(piece(audio, synthesizer.sample_rate_hz))
+    print(f"{len(audio) / synthesizer.sample_rate_hz:.1f} s of {name} are in {out}, with a picture.")
     return 0
 
 

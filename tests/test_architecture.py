@@ -14,7 +14,7 @@ LAYERS = [  # each may import what stands above it
     {"representations", "data", "networks"},
     {"gans"},
     {"synthesizer"},
-    {"evaluation"},
+    {"evaluation", "midi"},
     {"callbacks", "serving"},
     {"training"},
     {"benchmarks"},

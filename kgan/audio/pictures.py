@@ -10,6 +10,7 @@ from kgan.audio.signal import mono
 FFT_SAMPLES, HOP_SAMPLES = 1024, 128
 FLOOR_DB = -80.0
 SHOWN_CLIPS = 64
+DRAWN_POINTS = 2_000
 BAR_COLORS = ("#9aa5b1", "#1f4e79")
 
 
@@ -70,6 +71,27 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, r
                 panels[1].set_ylabel("network", fontsize=7)
         if row == rows - 1:
             spectrum.set_xticks([0, duration_s], ["0", f"{duration_s:.1f} s"], fontsize=6)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=100)
+    return png.getvalue()
+
+
+def piece(audio, sample_rate_hz):
+    """Return the PNG of a piece of any length, `(samples[, channels])`: its waveform over its log spectrogram."""
+    from matplotlib.figure import Figure
+
+    (audio,) = mono(np.asarray(audio)[np.newaxis])
+    duration_s = len(audio) / sample_rate_hz
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3))
+    starts = np.arange(0, len(audio), max(1, len(audio) // DRAWN_POINTS))
+    lows, highs = (np.ufunc.reduceat(reduce, audio, starts) for reduce in (np.minimum, np.maximum))
+    wave.fill_between(starts / sample_rate_hz, lows, highs, color=BAR_COLORS[1], linewidth=0)
+    wave.set(ylim=(-1, 1), yticks=[])
+    levels_db = log_spectrogram(audio)
+    step = max(1, levels_db.shape[1] // DRAWN_POINTS)
+    _draw_levels(spectrum, levels_db[:, ::step], (0, duration_s, 0, sample_rate_hz / 2000))
+    spectrum.set(xlabel="s", ylabel="kHz", xlim=(0, duration_s))
     png = io.BytesIO()
     figure.savefig(png, dpi=100)
     return png.getvalue()
