@@ -109,6 +109,7 @@ def _parser():
     command.add_argument(
         "--format", metavar="NAME,...", default="savedmodel", help="beside the SavedModel: onnx, litert, each run and compared"
     )
+    command.add_argument("--half", action="store_true", help="store the SavedModel's weights as float16: half the size")
     _add_best(command)
 
     _add_benchmark(subparsers)

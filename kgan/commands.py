@@ -179,7 +179,7 @@ def export(options):
 
     names = dict.fromkeys(name.strip() for name in options.format.split(","))
     formats = [name for name in names if name not in ("", "savedmodel")]
-    version, conversions = export_run(options.run, options.folder, options.best, formats)
+    version, conversions = export_run(options.run, options.folder, options.best, formats, options.half)
     print(f"Exported {version}.")
     for conversion in conversions:
         if conversion.refusal:

@@ -1,5 +1,7 @@
 """From latents to audio: the one place where a representation is decoded."""
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -78,11 +80,12 @@ class Synthesizer:
         """
         return self._audio(latents, *labels)["audio"]
 
-    def _audio_function(self):
-        return tf.function(
-            lambda *given: {"audio": limited(self.representation.decode(self._made(*given)))},
-            input_signature=self.input_signature,
-        )
+    def _audio_function(self, stored=None):
+        def audio(*given):
+            with contextlib.nullcontext() if stored is None else keras.StatelessScope(_as_float32(self.generator, stored)):
+                return {"audio": limited(self.representation.decode(self._made(*given)))}
+
+        return tf.function(audio, input_signature=self.input_signature)
 
     @property
     def input_signature(self):
@@ -101,6 +104,12 @@ class Synthesizer:
         """Return `audio` as a concrete function, `-> {"audio": ...}`, of operations that converters know, see `portable`."""
         with portable(unrolled):
             return self._audio_function().get_concrete_function()
+
+    def half_audio(self):
+        """Return a function like `audio` whose weights are stored as float16, computed in float32, and a list of these."""
+        stored = [tf.Variable(tf.cast(weight.value, tf.float16)) for weight in self.generator.weights]
+        function = self._audio_function(stored)
+        return lambda *given: function(*given)["audio"], stored
 
     def levels_db(self, latents, labels=None):
         """Return what the generator made before it was decoded, as decibels `(batch, frames, bins)`; None for waves."""
@@ -192,6 +201,10 @@ def limited(audio):
     """
     peaks = tf.reduce_max(tf.abs(audio), axis=range(1, audio.shape.rank), keepdims=True)
     return audio / tf.maximum(peaks, 1.0)
+
+
+def _as_float32(network, stored):
+    return [(weight, tf.cast(value, tf.float32)) for weight, value in zip(network.weights, stored, strict=True)]
 
 
 def _inference_copy(model):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import yaml
 
@@ -18,7 +19,7 @@ SIGNATURES = ("serving_default", "sample", "wav")
 LARGEST_REQUEST = 256  # sounds: what a request may cost in time and memory
 
 
-def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=None):
+def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=None, half=False):
     """Write the next version of a SavedModel, `folder/1`, `folder/2`, ...; earlier versions are not touched.
 
     Signatures, each returning a dictionary:
@@ -42,6 +43,8 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
         folder: the model's folder; its name is the model's name for TensorFlow Serving.
         sounds: number of sounds it was trained on, for the model card; None where that is not known.
         scores: `{name: value}` of its last evaluation, for the model card; None without any.
+        half: whether the network's weights are stored as float16, in half the bytes; sounds are computed in float32 all the
+            same, from weights rounded to 11 bits.
 
     Returns:
         The version's folder, a `Path`.
@@ -53,7 +56,7 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
     version = folder / str(max(_versions(folder), default=0) + 1)
     try:
         with whole_folder(version) as scratch:
-            _write(synthesizer, scratch)
+            _write(synthesizer, scratch, half)
             (scratch / "assets").mkdir(exist_ok=True)
             config_file = scratch / CONFIG_FILE
             added = {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}
@@ -71,11 +74,12 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
     return version
 
 
-def _write(synthesizer, folder):
+def _write(synthesizer, folder, half):
     labels = synthesizer.labels
+    audio_of, stored = synthesizer.half_audio() if half else (synthesizer.audio, None)
 
     def audio(latents, *given):
-        return {"audio": synthesizer.audio(*_checked(labels, latents, *given))}
+        return {"audio": audio_of(*_checked(labels, latents, *given))}
 
     def sample(count, seed, *asked):
         asked = dict(zip(labels.kinds, asked, strict=True))
@@ -83,10 +87,10 @@ def _write(synthesizer, folder):
             count = tf.identity(count)
         latents = item_latents(count, seed, synthesizer.latent_dim, synthesizer.latent_distribution)
         chosen = labels.completed(asked, count, seed)
-        return {"audio": synthesizer.audio(latents, *chosen.values()), "latents": latents, **chosen}
+        return {"audio": audio_of(latents, *chosen.values()), "latents": latents, **chosen}
 
     def wav(latents, *given):
-        waves = synthesizer.audio(*_checked(labels, latents, *given))
+        waves = audio_of(*_checked(labels, latents, *given))
         waves = waves if waves.shape.rank == 3 else waves[..., tf.newaxis]
         encoded = tf.map_fn(
             lambda wave: tf.audio.encode_wav(wave, synthesizer.sample_rate_hz),
@@ -102,16 +106,19 @@ def _write(synthesizer, folder):
         "sample": tf.function(sample, input_signature=scalars),
         "wav": tf.function(wav, input_signature=synthesizer.input_signature),
     }
-    save_functions(synthesizer, functions, folder)
+    save_functions(synthesizer, functions, folder, stored)
 
 
-def save_functions(synthesizer, functions, folder):
+def save_functions(synthesizer, functions, folder, stored=None):
     """Write functions that use a synthesizer as the signatures of a SavedModel, without checks, card and configuration.
+
+    `stored` are the variables that hold the network's weights, if not the network's own.
 
     (`keras.export.ExportArchive` stores every weight twice.)
     """
     module = tf.Module()
-    module.weights = [weight.value for weight in synthesizer.generator.weights + synthesizer.representation.weights]
+    stored = [weight.value for weight in synthesizer.generator.weights] if stored is None else stored
+    module.weights = [*stored, *(weight.value for weight in synthesizer.representation.weights)]
     tf.saved_model.save(module, str(folder), signatures=functions)
 
 
@@ -178,8 +185,8 @@ class SavedSynthesizer(Synthesizer):
 
     @property
     def weights(self):
-        """Arrays: the weights of a `Synthesizer`'s generator, and those of its representation."""
-        return [weight.numpy() for weight in getattr(self._loaded, "weights", [])]
+        """float32 arrays: the weights of a `Synthesizer`'s generator, and those of its representation."""
+        return [weight.numpy().astype(np.float32) for weight in getattr(self._loaded, "weights", [])]
 
     def levels_db(self, latents, labels=None):
         return None  # it holds the way to the audio alone

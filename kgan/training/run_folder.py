@@ -162,7 +162,7 @@ def load_synthesizer(path, best=False):
     return _of_run(run, best) if run.exists() else SavedSynthesizer(run.path)
 
 
-def export_run(path, folder, best=False, formats=()):
+def export_run(path, folder, best=False, formats=(), half=False):
     """Write a run's newest or best checkpoint as the next version of a SavedModel, and into its folder other formats.
 
     Returns:
@@ -176,7 +176,7 @@ def export_run(path, folder, best=False, formats=()):
     if not run.exists():
         raise InputError(f"There is no run in {path}: it has no config.yaml.")
     synthesizer = _of_run(run, best)
-    version = export_saved_model(synthesizer, run.read_config().to_yaml(), folder, **run.facts(synthesizer.step))
+    version = export_saved_model(synthesizer, run.read_config().to_yaml(), folder, **run.facts(synthesizer.step), half=half)
     return version, write_formats(synthesizer, version, version.parent.name, formats)
 
 

@@ -329,3 +329,19 @@ def test_warm_up_requests_of_a_conditional_model(conditional_folder):
     for request in requests:
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
         assert all(len(value) == 1 for value in signatures[request.model_spec.signature_name](**inputs).values())
+
+
+def test_weights_stored_as_float16(make_gan, tmp_path):
+    synthesizer = Synthesizer(make_gan(), Wave(), 16000)
+    versions = [export_saved_model(synthesizer, config_yaml("normal"), tmp_path / "drums", half=half) for half in (False, True)]
+    full, half = (sum(file.stat().st_size for file in version.glob("variables/*.data*")) for version in versions)
+    assert full - half == pytest.approx(2 * sum(weight.numpy().size for weight in synthesizer.generator.weights), rel=0.02)
+    latents = synthesizer.latents(3, seed=5)
+    whole, stored = synthesizer.generate(latents), SavedSynthesizer(versions[1])
+    from_half = stored.generate(latents)
+    assert 0 < np.abs(from_half - whole).max() < 2e-3 * np.abs(whole).max()
+    for weight, value in zip(synthesizer.generator.weights, stored.weights, strict=False):
+        weight.assign(value)
+    np.testing.assert_allclose(from_half, synthesizer.generate(latents), atol=1e-6)  # it is the rounding alone
+    sampled = stored._loaded.signatures["sample"](count=tf.constant(3), seed=tf.constant(5, tf.int64))["audio"]
+    np.testing.assert_allclose(sampled, from_half, atol=1e-6)
