@@ -65,7 +65,7 @@ class LogSpec(Spectrogram):
         return tf.clip_by_value(standardised[:, tf.newaxis, :, :-1] / CLIPPED_STDDEVS, -1.0, 1.0)
 
     def decode_features(self, features):
-        return griffin_lim(self._magnitudes(features), *self.framing, self.griffin_lim_iterations)
+        return self.without_clicks(griffin_lim(self._magnitudes(features), *self.framing, self.griffin_lim_iterations))
 
     def feature_levels_db(self, features):
         return decibels(self._magnitudes(features)[..., :-1] / self.full_scale)

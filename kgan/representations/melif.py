@@ -94,12 +94,8 @@ class MelIF(Spectrogram):
         powers = tf.exp(2.0 * self._decoded_levels(features)) - FLOOR**2
         powers = tf.maximum(tf.tensordot(powers, self._from_mel, 1), 0.0)
         phases = tf.cumsum(tf.gather(features[:, 1], self._mel_of_linear, axis=2), axis=1)
-        return griffin_lim(
-            tf.sqrt(tf.maximum(powers, TINY**2)) * self.full_scale,
-            *self.framing,
-            self.griffin_lim_iterations,
-            unit_phasor(np.pi * phases),
-        )
+        magnitudes, start = tf.sqrt(tf.maximum(powers, TINY**2)) * self.full_scale, unit_phasor(np.pi * phases)
+        return self.without_clicks(griffin_lim(magnitudes, *self.framing, self.griffin_lim_iterations, start))
 
     def feature_levels_db(self, features):
         return decibels(tf.exp(self._decoded_levels(features)))

@@ -377,3 +377,16 @@ def test_what_cannot_be_adapted_to_leaves_earlier_statistics(representation_clas
 def test_audio_of_another_length():
     with pytest.raises(ValueError, match=r"Audio must be \(None, 16384\)\. Received: shape \(2, 100\)"):
         Spec().encode(tf.zeros((2, 100)))
+
+
+@pytest.mark.parametrize("representation_class", [LogSpec, MelIF])
+def test_what_a_network_makes_begins_and_ends_in_silence(representation_class, rng, monkeypatch):
+    representation = representation_class(4096, fft_samples=256, hop_samples=64)
+    representation.adapt([rng.uniform(-1, 1, (4, 4096)).astype(np.float32)])
+    made = rng.uniform(-0.5, 0.5, (3, *representation.example_shape)).astype(np.float32)  # of no silence anywhere
+    audio = representation.decode(tf.constant(made)).numpy()
+    np.testing.assert_array_equal(audio[:, [0, -1]], 0.0)
+    monkeypatch.setattr(representation_class, "without_clicks", lambda self, audio: audio)
+    cut_off = representation.decode(tf.constant(made)).numpy()
+    np.testing.assert_array_equal(audio[:, 16:-16], cut_off[:, 16:-16])
+    assert np.abs(cut_off[:, [0, -1]]).max() > 0.1 * np.abs(cut_off).max()
