@@ -52,6 +52,7 @@ setup(
         "serve": ["tensorflow-serving-api>=2.18,<2.22"],
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "ruff>=0.15,<0.16",
             "nbclient>=0.10",
             "nbformat>=5",

@@ -66,8 +66,11 @@ def conditional():
 
 @pytest.fixture(scope="session")
 def notes_cache(tmp_path_factory):
-    """The built-in notes rendered once for all tests, half a minute on two cores."""
-    return tmp_path_factory.mktemp("notes")
+    """The built-in notes rendered once for all tests, half a minute on two cores; all processes of a run share them."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "notes"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
