@@ -39,14 +39,15 @@ def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=N
         "Licence": f"of the code: MIT; of the data: {known}",
     }
     asked = "".join(f", {kind}=tf.constant(-1)" for kind in kinds)
-    means = "  # -1: any; names are numbered in assets/config.yaml" if kinds else ""
+    means = "  # -1: any; names are numbered in assets/generator.yaml" if kinds else ""
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     scored = "not evaluated"
     if scores:
         scored = "\n".join(["| score | |", "|---|---|", *(f"| {kind} | {value:.4g} |" for kind, value in scores.items())])
     return f"""# {name}
 
-A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.yaml` holds all its settings.
+A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.yaml` holds all its settings, and
+`kgan train --config {name}/1/assets/config.yaml --run runs/again` trains it anew.
 
 | | |
 |---|---|

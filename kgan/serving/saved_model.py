@@ -13,7 +13,8 @@ from kgan.serving.model_card import model_card
 from kgan.serving.warmup import write_warmup_requests
 from kgan.synthesizer import Synthesizer, item_latents
 
-CONFIG_FILE = "assets/config.yaml"
+CONFIG_FILE = "assets/config.yaml"  # the run's own: --config takes it
+GENERATOR_FILE = "assets/generator.yaml"
 CARD_FILE = "MODEL_CARD.md"
 SIGNATURES = ("serving_default", "sample", "wav")
 LARGEST_REQUEST = 256  # sounds: what a request may cost in time and memory
@@ -33,7 +34,8 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
     `(batch,)`; `sample` a scalar, -1 for any, and it returns what they were.
 
     A request is for 1 to 256 sounds, of finite latents; the graph itself refuses others. It holds stock operations alone, so
-    `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained and for how many iterations,
+    `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained, `assets/generator.yaml` for how many
+    iterations and on which labels,
     `MODEL_CARD.md` what it is. Where the package tensorflow-serving-api is installed, warm-up requests for the server are
     added.
 
@@ -58,10 +60,10 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
         with whole_folder(version) as scratch:
             _write(synthesizer, scratch, half)
             (scratch / "assets").mkdir(exist_ok=True)
-            config_file = scratch / CONFIG_FILE
-            added = {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}
-            added = yaml.safe_dump(added, default_flow_style=None, sort_keys=False)  # the order of kinds is that of the inputs
-            config_file.write_text(added + config_yaml, encoding="utf-8")
+            (scratch / CONFIG_FILE).write_text(config_yaml, encoding="utf-8")
+            facts = {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}
+            facts = yaml.safe_dump(facts, default_flow_style=None, sort_keys=False)  # the order of kinds is that of the inputs
+            (scratch / GENERATOR_FILE).write_text(facts, encoding="utf-8")
             write_warmup_requests(scratch, folder.name, synthesizer)
             size_bytes = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
             sizes = synthesizer.parameters, size_bytes
@@ -164,17 +166,15 @@ class SavedSynthesizer(Synthesizer):
 
     def __init__(self, folder):
         folder = saved_model_version(folder)
-        config_file = folder / CONFIG_FILE
         try:
             # A complete read first: a model of another origin should not get as far as TensorFlow's loader.
-            config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+            config, facts = (_read(folder / name) for name in (CONFIG_FILE, GENERATOR_FILE))
             self.sample_rate_hz = config["data"]["sample_rate_hz"]
             self.latent_distribution = config["gan"]["latent_distribution"]
             self.latent_dim = config["network"]["latent_dim"]
-            self.step = config.get("step", 0)
-            self.labels = Labels(**config.get("labels", {}))
+            self.step, self.labels = facts["step"], Labels(**facts["labels"])
         except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-            raise _not_ours(folder, f"{CONFIG_FILE} is missing or not kgan's") from error
+            raise _not_ours(folder, f"{CONFIG_FILE} or {GENERATOR_FILE} is missing or not kgan's") from error
         try:
             self._loaded = tf.saved_model.load(str(folder))
         except Exception as error:  # what the loader raises depends on what is broken
@@ -213,10 +213,13 @@ def saved_model_version(folder):
 def exported_step(folder):
     """Return the step that the highest version was exported at, None without any."""
     try:
-        config_file = saved_model_version(folder) / CONFIG_FILE
-        return yaml.safe_load(config_file.read_text(encoding="utf-8"))["step"]
+        return _read(saved_model_version(folder) / GENERATOR_FILE)["step"]
     except (InputError, OSError, yaml.YAMLError, KeyError, TypeError):
         return None
+
+
+def _read(file):
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def _versions(folder):

@@ -66,8 +66,7 @@ def _config_of(source) -> Config:
     run = RunFolder(source)
     if run.exists():
         return run.read_config()
-    values = read_yaml(saved_model_version(source) / CONFIG_FILE)
-    return validated({name: value for name, value in flatten(values).items() if name.split(".")[0] in Config.model_fields})
+    return validated(flatten(read_yaml(saved_model_version(source) / CONFIG_FILE)))
 
 
 def _load(source):

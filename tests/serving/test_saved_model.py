@@ -101,9 +101,10 @@ def test_what_is_not_ours_is_refused(make_gan, tmp_path):
     module = tf.Module()
     module.double = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([], tf.float32)])
     tf.saved_model.save(module, str(tmp_path / "foreign"))
-    with pytest.raises(InputError, match=r"must be one that kgan exported. Received: .*config.yaml is missing"):
+    with pytest.raises(InputError, match=r"must be one that kgan exported. Received: .*config.yaml or .*generator.yaml is missing"):
         SavedSynthesizer(tmp_path / "foreign")
     (tmp_path / "foreign" / "assets" / "config.yaml").write_text(config_yaml("normal"))
+    (tmp_path / "foreign" / "assets" / "generator.yaml").write_text("step: 6\nlabels: {}\n")
     with pytest.raises(InputError, match="lacks the signatures sample, wav"):
         SavedSynthesizer(tmp_path / "foreign")
     _, version = exported(make_gan(), tmp_path / "damaged")
@@ -309,9 +310,9 @@ def test_the_model_card_says_what_one_can_ask_for(conditional_folder, make_gan, 
     names = {}
     exec(code.replace("notes/1", str(conditional_folder / "1")), names)
     assert names["audio"].shape == (4, 64)
-    assert "names are numbered in assets/config.yaml" in code
+    assert "names are numbered in assets/generator.yaml" in code
     assert (
-        yaml.safe_load((conditional_folder / "1" / "assets" / "config.yaml").read_text())["labels"]["names"]["family"][2]
+        yaml.safe_load((conditional_folder / "1" / "assets" / "generator.yaml").read_text())["labels"]["names"]["family"][2]
         == "flute"
     )
     _, version = exported(make_gan(), tmp_path)
