@@ -204,7 +204,7 @@ def _add_reproduce(subparsers):
 def _add_benchmark(subparsers):
     summary = "Measure the speed of a part of kgan beside what people would otherwise use."
     parts = subparsers.add_parser("benchmark", help=summary, description=summary, allow_abbrev=False)
-    parts = parts.add_subparsers(required=True, metavar="pipeline | train | scaling | generate | serve")
+    parts = parts.add_subparsers(required=True, metavar="pipeline | train | scaling | learning | generate | serve")
 
     example = "kgan benchmark pipeline --clips 100000 --json out.json"
     command = _add_part(parts, "pipeline", commands.benchmark_pipeline, example, rounds=3)
@@ -221,6 +221,11 @@ def _add_benchmark(subparsers):
     command = _add_part(parts, "scaling", commands.benchmark_scaling, "kgan benchmark scaling --out scaling.png", rounds=5)
     command.add_argument("--precision", default="auto", help="of the networks [auto]")
     command.add_argument("--out", metavar="FILE.png", help="draw seconds against operations there")
+
+    example = "kgan benchmark learning runs/fast_notes runs/hq_notes --out learning.png"
+    command = _add_command(parts, "learning", commands.benchmark_learning, example)
+    command.add_argument("runs", nargs="+", metavar="RUN", help="run folders, trained with --scores.every_steps")
+    command.add_argument("--out", metavar="FILE.png", default="learning.png", help="the picture [learning.png]")
 
     example = "kgan benchmark generate --dim 32 --against torch --json out.json"
     command = _add_part(parts, "generate", commands.benchmark_generate, example, rounds=5)

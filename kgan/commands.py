@@ -413,6 +413,17 @@ def benchmark_scaling(options):
     return 0
 
 
+def benchmark_learning(options):
+    """Draw the scores of runs against minutes of training."""
+    if Path(options.out).exists():
+        raise InputError(f"--out must be a new file. Received: {options.out}, which exists.")
+    import_tensorflow_quietly()
+    from kgan.benchmarks.learning import benchmark_learning
+
+    benchmark_learning(options.runs, options.out)
+    return 0
+
+
 def benchmark_generate(options):
     """Measure how fast a generator makes sounds, one at a time and 64 at once, beside PyTorch."""
     import_tensorflow_quietly()

@@ -31,7 +31,7 @@ class Score(keras.callbacks.Callback):
         log_dir: folder of TensorBoard's scalars; None for none.
 
     Attributes:
-        rows: `step` and scores, a dictionary for each time.
+        rows: `step`, `minutes` of training if the checkpoint counts them, and scores, a dictionary for each time.
         best_step: the step with the best score, None before the first.
     """
 
@@ -65,7 +65,11 @@ class Score(keras.callbacks.Callback):
         if len(same) < len(told):
             tqdm.write("Scores of another number of sounds or another classifier are not comparable: they start anew.")
         self.rows = [
-            {"step": int(row["step"]), **self._how, **{name: float(row[name]) for name in COLUMNS if row.get(name)}}
+            {
+                "step": int(row["step"]),
+                **self._how,
+                **{name: float(row[name]) for name in ("minutes", *COLUMNS) if row.get(name)},
+            }
             for row in same
         ]
         if self.log_dir is not None:
@@ -92,11 +96,12 @@ class Score(keras.callbacks.Callback):
             tqdm.write(f"Step {step} is not scored. {error}")
             return
         scores = {name: value for name, value in scores.items() if name in COLUMNS}
-        self.rows.append({"step": step, **self._how, **scores})
+        minutes = {"minutes": round(self.checkpoint.training_s / 60, 2)} if self.checkpoint is not None else {}
+        self.rows.append({"step": step, **self._how, **minutes, **scores})
         if self.best_step == step and self.checkpoint is not None:
             self.checkpoint.save_best()
         write_rows(self.directory / "scores.csv", self.rows)
-        picture = curves(self.rows, self.real, self.best_step)
+        picture = curves({"this run": self.rows}, self.real, self.best_step)
         with whole_file(self.directory / "scores.png") as scratch:
             scratch.write_bytes(picture)
         if self._writer is not None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +45,7 @@ COLUMNS = {
     "pitched": Column("Pitched", ".1%", 1),
     "harmonicity": Column("Harmonicity", ".2f", 1),
 }
+LINE_COLORS = ("#1f4e79", "#d08c2c", "#4f8f4f", "#8e5aa5", "#4a4a4a")
 _HINTS = {1: "more is better", -1: "less is better", 0: "best as real"}
 
 
@@ -165,24 +167,36 @@ def to_png(result):
     return _png(figure)
 
 
-def curves(rows, real=None, best_step=None):
-    """Return a picture of scores over steps: rows with `step`, a line at the scores of `real`, a mark at the best step."""
+def curves(runs, real=None, best_step=None, over="step"):
+    """Return a picture of how scores change: a panel for each that all rows have, a line for each run.
+
+    Args:
+        runs: `{name: rows}`, dictionaries that hold scores and `over`.
+        real: scores of real sounds, `{name: value}`, drawn as lines across; None for none.
+        best_step: where to draw a mark; None for none.
+        over: what lies along the axis, `"step"` or `"minutes"`.
+
+    Returns:
+        The bytes of a PNG.
+    """
     from matplotlib.figure import Figure
 
-    names = [name for name in COLUMNS if all(name in row for row in rows)]
+    names = [name for name in COLUMNS if all(name in row for rows in runs.values() for row in rows)]
     across = min(4, len(names))
     down = -(-len(names) // across)
     figure = Figure(figsize=(3.4 * across, 2.4 * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False, sharex=True)
-    steps = [row["step"] for row in rows]
     for ax, name in zip(axes.flat, names, strict=False):
-        ax.plot(steps, [row[name] for row in rows], marker=".", linewidth=1, color="#1f4e79")
+        for (run, rows), color in zip(runs.items(), itertools.cycle(LINE_COLORS)):
+            ax.plot([row[over] for row in rows], [row[name] for row in rows], marker=".", linewidth=1, color=color, label=run)
         if real and name in real:
             ax.axhline(real[name], color="#c0392b", linewidth=1, label="real")
         if best_step is not None:
             ax.axvline(best_step, color="#9aa5b1", linewidth=1, linestyle=":", label="best")
         ax.set_title(f"{COLUMNS[name].heading} ({_HINTS[COLUMNS[name].better]})", fontsize=8)
         ax.tick_params(labelsize=7)
+    for ax in axes[-1]:
+        ax.set_xlabel(over, fontsize=7)
     axes[0, 0].legend(fontsize=7)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()

@@ -183,7 +183,7 @@ def test_files_of_another_rate_or_length_and_broken_ones(tmp_path, capsys):
 
 def test_curves_are_drawn_from_what_there_is():
     rows = [{"step": step, "inception_score": 1.0 + step, "pitched": 0.5} for step in (10, 20)]
-    assert curves(rows, {"inception_score": 9.0}, best_step=20)[:4] == b"\x89PNG"
+    assert curves({"a": rows, "b": rows[:1]}, {"inception_score": 9.0}, best_step=20)[:4] == b"\x89PNG"
 
 
 def test_the_json_holds_no_nan(result):

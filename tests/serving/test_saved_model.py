@@ -101,7 +101,9 @@ def test_what_is_not_ours_is_refused(make_gan, tmp_path):
     module = tf.Module()
     module.double = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([], tf.float32)])
     tf.saved_model.save(module, str(tmp_path / "foreign"))
-    with pytest.raises(InputError, match=r"must be one that kgan exported. Received: .*config.yaml or .*generator.yaml is missing"):
+    with pytest.raises(
+        InputError, match=r"must be one that kgan exported. Received: .*config.yaml or .*generator.yaml is missing"
+    ):
         SavedSynthesizer(tmp_path / "foreign")
     (tmp_path / "foreign" / "assets" / "config.yaml").write_text(config_yaml("normal"))
     (tmp_path / "foreign" / "assets" / "generator.yaml").write_text("step: 6\nlabels: {}\n")

@@ -1,0 +1,42 @@
+"""How soon runs learn: their scores against minutes of training."""
+
+from kgan.callbacks.rows import read_rows
+from kgan.errors import InputError
+from kgan.evaluation.table import COLUMNS, curves
+from kgan.files import as_path, whole_file
+from kgan.training.run_folder import RunFolder
+
+SHOWN = ("inception_score", "frechet_distance", "pitch_accuracy", "harmonicity")
+
+
+def benchmark_learning(paths, out):
+    """Draw scores of runs against minutes of training, one line for each run, and print their last ones.
+
+    Args:
+        paths: run folders that were trained with `--scores.every_steps`.
+        out: a .png file.
+
+    Returns:
+        `{name: rows}`, of what was drawn.
+
+    Raises:
+        InputError: a folder has no scores with minutes, or their classifiers or numbers of sounds differ.
+    """
+    runs, ways = {}, set()
+    for path in paths:
+        run = RunFolder(path)
+        rows = [row for row in read_rows(run.path / "scores.csv", last_step=2**63) if row.get("minutes")]
+        if not rows:
+            raise InputError(f"A run must have scores of its training: --scores.every_steps 500. Received: {run.path}.")
+        ways |= {(row["classifier"], row["sounds"]) for row in rows}
+        names = [name for name in ("step", "minutes", *SHOWN) if all(row.get(name) for row in rows)]
+        runs[run.path.name] = [{name: float(row[name]) for name in names} for row in rows]
+    if len(ways) > 1:
+        raise InputError(f"Scores are comparable by one classifier and number of sounds. Received: {sorted(ways)}.")
+    with whole_file(as_path(out)) as scratch:
+        scratch.write_bytes(curves(runs, over="minutes"))
+    for name, rows in runs.items():
+        last = rows[-1]
+        scores = [f"{COLUMNS[key].heading} {last[key]:{COLUMNS[key].digits}}" for key in SHOWN if key in last]
+        print(f"{name}: {last['minutes']:.0f} minutes, {last['step']:,.0f} iterations: {', '.join(scores)}")
+    return runs
