@@ -121,6 +121,10 @@ class AdversarialModel(keras.Model):
         """
         return {}
 
+    def penalised_score(self, examples, labels):
+        """Return `(batch, 1)`: what the penalties see of examples and their one-hot labels, the mean of their scores."""
+        return tf.reduce_mean(self._judge(examples, labels)[0], axis=1, keepdims=True)
+
     # Keras's contract
 
     @property
@@ -249,7 +253,7 @@ class AdversarialModel(keras.Model):
             real_scores, fake_scores = tf.split(scores, 2)
             loss = self.critic_loss(real_scores, fake_scores)
             terms = {"critic_loss": loss, "score_gap": tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)}
-            penalties = self.critic_penalties(lambda points: self._mean_score(points, labels), real, fake, seed)
+            penalties = self.critic_penalties(lambda points: self.penalised_score(points, labels), real, fake, seed)
             if self._classifies:
                 penalties["critic_label_loss"] = (
                     self.auxiliary_weight,
@@ -281,9 +285,6 @@ class AdversarialModel(keras.Model):
         if self.conditioning == "projection":
             scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
         return scores, logits
-
-    def _mean_score(self, examples, labels):
-        return tf.reduce_mean(self._judge(examples, labels)[0], axis=1, keepdims=True)
 
     def _generator_inputs(self, labels, seed):
         return tf.concat([self._latents(tf.shape(labels)[0], seed), labels], axis=1)

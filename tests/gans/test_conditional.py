@@ -144,8 +144,10 @@ def test_a_critic_step_by_hand(case, conditioning, labels):
         expected["gradient_penalty"] = np.mean((norms - 1) ** 2)
         to_kernel += 5.0 * (2 * (norms - 1) / norms * of_real.to_scores).T @ of_real.parts / 4
     if gan_class is R1GAN:
-        expected["r1_penalty"] = 3 * np.mean(norms**2)
-        to_kernel += 0.3 * 3 * 2 * of_real.to_scores.T @ of_real.parts / 4
+        parts = np.concatenate([np.ones((4, 1)), one_hot], axis=1)  # also a classifier's logits of the labels are held flat
+        slopes = parts @ kernel.T
+        expected["r1_penalty"] = 3 * np.mean(np.sum(slopes**2, axis=1))
+        to_kernel += 0.3 * 3 * 2 * slopes.T @ parts / 4
     expected["critic_gradient_norm"] = np.sqrt(np.sum(to_kernel**2) + np.sum(to_bias**2))
     gan._critic_step(tf.constant(real), tf.constant(one_hot), SEED)
     for mine, hand in zip(gan.critic.weights, (kernel - RATE * to_kernel, bias - RATE * to_bias), strict=True):
