@@ -18,13 +18,14 @@ from kgan.files import cache_folder, whole_folder
 from kgan.networks.strided import StridedConv1D
 from kgan.representations import Wave
 
-VERSION = 1  # of the cache: raise it when a trained classifier would be another one
+VERSION = 2  # of the cache: raise it when a trained classifier would be another one
 PITCHES = 128  # of MIDI
 EMBEDDING_WIDTH = 128
 BATCH_SIZE = 64
 EPOCHS, PEAK_LEARNING_RATE = 10, 3e-3
 MOST_CLIPS_PER_EPOCH, MOST_VALID_CLIPS = 20_000, 2_000
 LEAST_STEPS_PER_EPOCH = 24  # of small sets, which come by more than once then
+NOISE_DB = -80.0, -20.0  # of the noise under every second training sound, against the sound's root mean square
 SEED = 0
 BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags behind the few hundred steps that small sets take
 PREFERRED_LABELS = ("family", "class")
@@ -240,13 +241,14 @@ def _fit(model, train, valid, train_truth, valid_truth, title):
     )
     dataset = training_dataset(train.relabelled(train_truth), Wave(train.waveforms([0]).shape[1]), batch_size, seed=SEED)
 
-    def example(element):
-        return tf.reduce_mean(element["x"], axis=2), {head: element[head] for head in train_truth}
+    def example(number, element):
+        audio = with_noise(tf.reduce_mean(element["x"], axis=2), (SEED, number))
+        return audio, {head: element[head] for head in train_truth}
 
     chosen = np.random.default_rng(SEED).permutation(len(valid))[:MOST_VALID_CLIPS]
     with tqdm(total=EPOCHS * steps, desc=title, unit="step") as bar:
         trained.fit(
-            dataset.map(example),
+            dataset.enumerate().map(example),
             epochs=EPOCHS,
             steps_per_epoch=steps,
             validation_data=(mono(valid.waveforms(chosen)), {head: values[chosen] for head, values in valid_truth.items()}),
@@ -258,6 +260,23 @@ def _fit(model, train, valid, train_truth, valid_truth, title):
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update()),
             ],
         )
+
+
+def with_noise(audio, seed):
+    """Return `audio`, `(batch, samples)`, with white noise under every second sound, as loud as `NOISE_DB` allows.
+
+    Sounds that were made by computation have silence between their harmonics. A classifier trained on them alone listens
+    to how silent it is: noise 50 dB below a note, which nobody hears, takes a third of its accuracy.
+
+    Args:
+        seed: two integers, all that the noise depends on.
+    """
+    shape = tf.shape(audio)
+    level_db = tf.random.stateless_uniform((shape[0], 1), seed, *NOISE_DB)
+    noise = tf.random.stateless_normal(shape, (seed[0] + 1, seed[1])) * tf.cast(
+        tf.range(shape[0])[:, tf.newaxis] % 2, audio.dtype
+    )
+    return audio + noise * 10.0 ** (level_db / 20.0) * tf.sqrt(tf.reduce_mean(audio**2, axis=1, keepdims=True))
 
 
 def _softmax(logits):

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from kgan.data.notes import load_notes
+from kgan.data.sounds import to_int16
 from kgan.errors import InputError
 from kgan.evaluation import classifier as classifier_module
-from kgan.evaluation.classifier import load_classifier, wave_network
+from kgan.evaluation.classifier import load_classifier, wave_network, with_noise
 from tests.evaluation.conftest import instruments
 
 
@@ -89,6 +90,27 @@ def test_classes_are_those_that_occur_and_pitches_those_of_midi(parts, tmp_path)
 @pytest.mark.parametrize("length_samples", [64000, 12000])
 def test_the_published_study_s_own_takes_any_length(length_samples):
     assert wave_network(length_samples, 16000, dim=1).output_shape == (None, 128)
+
+
+def test_every_second_training_sound_has_noise_below_it():
+    audio = np.random.default_rng(0).normal(0.0, [[0.01], [0.1], [0.3]] * 40, (120, 4096)).astype(np.float32)
+    noise = with_noise(audio, (0, 5)).numpy() - audio
+    assert not noise[::2].any()
+    level_db = 20.0 * np.log10(noise[1::2].std(axis=1) / np.sqrt((audio[1::2] ** 2).mean(axis=1)))
+    assert -80.2 < level_db.min() < -75.0 < -25.0 < level_db.max() < -19.8
+    spectrum = (np.abs(np.fft.rfft(noise[1::2] / noise[1::2].std(axis=1, keepdims=True))) ** 2).mean(axis=0)[1:-1] / 4096
+    np.testing.assert_allclose(spectrum.reshape(23, -1).mean(axis=1), 1.0, rtol=0.1)  # white: 89 bins of 60 sounds each
+    np.testing.assert_array_equal(with_noise(audio, (0, 5)), audio + noise)
+    assert np.abs(np.corrcoef(noise[1::2][0], (with_noise(audio, (0, 6)) - audio)[1::2][0])[0, 1]) < 0.1
+
+
+def test_it_stands_noise_that_nobody_hears(classifier, parts):
+    test = parts[2]
+    audio = test.waveforms()
+    level = 10 ** (-50 / 20) * np.sqrt((audio**2).mean(axis=1, keepdims=True))
+    noisy = replace(test, audio=to_int16(audio + level * np.random.default_rng(0).normal(size=audio.shape)))
+    right = classifier.predict(noisy).label.argmax(axis=1) == test.labels["family"]
+    assert right.mean() > 0.95
 
 
 @pytest.mark.long
