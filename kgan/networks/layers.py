@@ -18,6 +18,21 @@ def initializer_factory(weight_stddev):
     return lambda: keras.initializers.RandomNormal(stddev=weight_stddev)
 
 
+def with_label_gain(latents, label_width, label_gain):
+    """Return a generator's inputs, the last `label_width` of them one-hot labels, which are multiplied by `label_gain`.
+
+    A one-hot label beside a hundred latents of variance 1 is a hundredth of what the first layer hears.
+    """
+    if not label_width or label_gain == 1:
+        return latents
+    return keras.layers.Rescaling([1.0] * (latents.shape[-1] - label_width) + [float(label_gain)] * label_width)(latents)
+
+
+def label_gain(generator):
+    """Return what `with_label_gain` multiplies a generator's labels by."""
+    return next((layer.scale[-1] for layer in generator.layers if isinstance(layer, keras.layers.Rescaling)), 1.0)
+
+
 @keras.saving.register_keras_serializable(package="kgan")
 class LeakyReLU(keras.layers.LeakyReLU):
     """Keras's layer, for gradients of gradients: it has no second derivative.

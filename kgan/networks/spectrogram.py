@@ -12,6 +12,7 @@ from kgan.networks.layers import (
     activation_layer,
     initializer_factory,
     normalised,
+    with_label_gain,
 )
 
 LAYERS = 5
@@ -37,6 +38,8 @@ def spectrogram_generator(
     activation="leaky_relu",
     weight_stddev=None,
     pixel_norm=False,
+    label_width=0,
+    label_gain=1.0,
 ):
     """Build the generator: latents `(batch, latent_dim)` -> pictures `(batch, *shape)` in [-1, 1].
 
@@ -44,7 +47,9 @@ def spectrogram_generator(
         shape: frames, bins and channels of a picture. Multiples of 32 start from a thirty-second of both sides, 4 x 4 for
             128 x 128; a side that halves fewer times starts from what is left of it.
         dim: channels before the last layer; the layers before it have 2, 4, 8 and 16 times as many.
-        latent_dim: width of the latents.
+        latent_dim: width of the latents, with the labels beside them.
+        label_width: how many of those, the last ones, are one-hot labels.
+        label_gain: what these are multiplied by.
         kernel_size: taps of every convolution along both sides.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
@@ -65,7 +70,8 @@ def spectrogram_generator(
     widths = [dim * 2**i for i in reversed(range(LAYERS))]  # 16 d, 8 d, ... d
     options = {"padding": "same"}
     latents = keras.Input((latent_dim,), name="latents")
-    x = keras.layers.Dense(frames * bins * widths[0], kernel_initializer=initializer())(latents)
+    x = with_label_gain(latents, label_width, label_gain)
+    x = keras.layers.Dense(frames * bins * widths[0], kernel_initializer=initializer())(x)
     x = keras.layers.Reshape((frames, bins, widths[0]))(x)
     x = activation_layer(activation)(x)
     for width, stride in zip(widths[1:], strides, strict=False):

@@ -8,7 +8,14 @@ import math
 import keras
 
 from kgan.errors import InputError
-from kgan.networks.layers import MinibatchStddev, PixelNorm, activation_layer, initializer_factory, normalised
+from kgan.networks.layers import (
+    MinibatchStddev,
+    PixelNorm,
+    activation_layer,
+    initializer_factory,
+    normalised,
+    with_label_gain,
+)
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
 
@@ -44,6 +51,8 @@ def wave_generator(
     activation="leaky_relu",
     weight_stddev=None,
     pixel_norm=False,
+    label_width=0,
+    label_gain=1.0,
 ):
     """Build the generator: latents `(batch, latent_dim)` -> waves `(batch, length_samples, channels)` in [-1, 1].
 
@@ -51,7 +60,9 @@ def wave_generator(
         length_samples: 16 times a power of two.
         channels: 1 for mono, 2 for stereo.
         dim: channels before the last layer; the layers before it have 2, 4, 8... times as many.
-        latent_dim: width of the latents.
+        latent_dim: width of the latents, with the labels beside them.
+        label_width: how many of those, the last ones, are one-hot labels.
+        label_gain: what these are multiplied by.
         kernel_size: taps of every convolution.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
@@ -71,7 +82,8 @@ def wave_generator(
     initializer = initializer_factory(weight_stddev)
     widths = [dim * 2**i for i in reversed(range(len(strides)))]  # 16 d, 8 d, ... d for 16384 samples
     latents = keras.Input((latent_dim,), name="latents")
-    x = keras.layers.Dense(START_LENGTH * widths[0], kernel_initializer=initializer())(latents)
+    x = with_label_gain(latents, label_width, label_gain)
+    x = keras.layers.Dense(START_LENGTH * widths[0], kernel_initializer=initializer())(x)
     x = keras.layers.Reshape((START_LENGTH, widths[0]))(x)
     x = activation_layer(activation)(x)
     for width, stride in zip(widths[1:], strides, strict=False):

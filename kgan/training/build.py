@@ -143,7 +143,8 @@ def _networks(config, representation, label_width):
     network, example_shape = config.network, representation.example_shape
     shared = {"dim": network.dim, "kernel_size": network.kernel_size, "weight_stddev": network.weight_stddev}
     of_generator = {"latent_dim": network.latent_dim + label_width, "activation": network.generator_activation}
-    of_generator["pixel_norm"] = network.pixel_norm
+    of_generator |= {"pixel_norm": network.pixel_norm, "label_width": label_width}
+    of_generator["label_gain"] = config.conditioning.label_gain
     of_critic = {"outputs": 1 + label_width}
     of_critic |= {name: getattr(network, name) for name in ("minibatch_stddev", "spectral_norm")}
     if len(example_shape) == 3:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from kgan.callbacks.checkpoint import Checkpoint
 from kgan.config import BUDGET, Config, flatten, read_yaml, validated
 from kgan.errors import InputError
+from kgan.networks.layers import label_gain
 from kgan.serving.saved_model import CONFIG_FILE, SavedSynthesizer, saved_model_version
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan, build_representation
@@ -48,7 +49,8 @@ def start_from(source, gan, representation):
     other, statistics, has_critic = _load(source)
     _assign(source, representation.weights, statistics)
     best = [weight.numpy() for weight in other.best_generator.weights]
-    _assign(source, gan.generator.weights, _relabelled_generator(best, other.labels, gan.labels))
+    gains = label_gain(other.best_generator), label_gain(gan.generator)
+    _assign(source, gan.generator.weights, _relabelled_generator(best, other.labels, gan.labels, *gains))
     if gan.ema_generator is not None:
         gan.ema_generator.set_weights(gan.generator.get_weights())
     if has_critic:
@@ -87,13 +89,14 @@ def _load(source):
     return gan, stored[of_generator:], False
 
 
-def _relabelled_generator(weights, theirs, mine):
+def _relabelled_generator(weights, theirs, mine, their_gain, my_gain):
     """Return a generator's weights, the rows of its first kernel being latents and labels, for other labels."""
     kernel, bias, *others = weights
     latents, rows = np.split(kernel, [len(kernel) - theirs.width])
+    rows = rows * their_gain
     gone = [rows[start : start + count] for kind, (start, count) in _places(theirs).items() if kind not in mine.kinds]
     bias = bias + sum(of_kind.mean(axis=0) for of_kind in gone)
-    return [np.concatenate([latents, _mixing(theirs, mine).T @ rows]), bias, *others]
+    return [np.concatenate([latents, _mixing(theirs, mine).T @ rows / my_gain]), bias, *others]
 
 
 def _relabelled_critic(critic, weights, theirs, mine):

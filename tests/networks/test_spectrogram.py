@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import keras
 import numpy as np
@@ -6,7 +7,9 @@ import pytest
 import tensorflow as tf
 
 from kgan.networks import spectrogram_critic, spectrogram_generator
+from kgan.networks.layers import label_gain
 from kgan.networks.spectrogram import spectrogram_strides
+from kgan.networks.wave import wave_generator
 
 
 def test_parameters_at_the_published_size():
@@ -73,3 +76,12 @@ def test_initial_weights():
     assert not np.array_equal(*kernels)
     limit = np.sqrt(6 / (25 * 2 + 25 * 2))  # Glorot's, of 25 taps from two channels to two
     assert 0.8 * limit < np.abs(kernels[0]).max() <= limit
+
+
+@pytest.mark.parametrize("build", [wave_generator, partial(spectrogram_generator, (32, 32, 1))])
+def test_labels_are_heard_as_loud_as_they_are_told_to_be(rng, build):
+    plain, louder = build(dim=2, latent_dim=7), build(dim=2, latent_dim=7, label_width=3, label_gain=10.0)
+    louder.set_weights(plain.get_weights())
+    inputs = rng.normal(size=(4, 7)).astype(np.float32)
+    np.testing.assert_allclose(louder(inputs), plain(inputs * ([1] * 4 + [10] * 3)), rtol=1e-4, atol=1e-5)
+    assert (label_gain(plain), label_gain(louder)) == (1.0, 10.0)

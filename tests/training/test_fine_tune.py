@@ -137,6 +137,17 @@ def test_labels_that_both_have_are_kept_and_the_mean_of_the_others_remains(tmp_p
         np.testing.assert_allclose(made, old(61, 2), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("theirs", "mine"), [(10, 1), (1, 10), (10, 10)])
+def test_labels_sound_the_same_by_another_gain(tmp_path, rng, theirs, mine):
+    labels = Labels({"pitch": [60, 61]})
+    source, other, _ = a_run(tmp_path / "run", Labels({"pitch": [60, 61], "family": [4, 4]}), conditioning__label_gain=theirs)
+    _, gan, representation = built(labels, conditioning__label_gain=mine)
+    start_from(source, gan, representation)
+    latents = rng.normal(size=(2, LATENT_DIM)).astype(np.float32)
+    expected = other.best_generator(np.concatenate([latents, np.eye(2), np.ones((2, 1))], axis=1))
+    np.testing.assert_allclose(gan.generator(np.concatenate([latents, np.eye(2)], axis=1)), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "told",
     [{}, {"network__spectral_norm": True, "network__minibatch_stddev": 2}, {"network__stft_critics": [64, 32]}],
