@@ -11,6 +11,23 @@ def folded_seed(seed, *where):
     return folded
 
 
+def own_rows(draw, count):
+    """Return what this replica has of what is drawn for all: the rows of its share of the examples.
+
+    A sample's noise so depends on its place among the examples of all replicas, not on how many replicas there are.
+
+    Args:
+        draw: a function from a number of rows to a tensor of so many.
+        count: examples of this replica; the others have as many.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas == 1:
+        return draw(count)
+    start = tf.cast(context.replica_id_in_sync_group, tf.int32) * count
+    return draw(replicas * count)[start : start + count]
+
+
 def latent_noise(shape, seed, distribution):
     """Draw latents: `"normal"` is N(0, 1), `"uniform"` is U(-1, 1).
 

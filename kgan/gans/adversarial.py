@@ -2,7 +2,7 @@ import keras
 import tensorflow as tf
 
 from kgan.labels import Labels
-from kgan.noise import folded_seed, latent_noise
+from kgan.noise import folded_seed, latent_noise, own_rows
 
 CONDITIONINGS = ("auxiliary", "projection")
 LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
@@ -96,7 +96,8 @@ class AdversarialModel(keras.Model):
             self.ema_generator = keras.models.clone_model(generator)
             self.ema_generator.set_weights(generator.get_weights())
             self.ema_generator.trainable = False
-        self.step = self.add_weight(name="step", shape=(), dtype="int64", initializer="zeros", trainable=False)
+        counter = {"dtype": "int64", "initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
+        self.step = self.add_weight(name="step", shape=(), **counter)
         self._classifies = labels.width > 0 and conditioning == "auxiliary"
         names = (*self.term_names, *(LABEL_TERMS if self._classifies else ()))
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
@@ -260,7 +261,7 @@ class AdversarialModel(keras.Model):
                     self.labels.cross_entropy(tf.split(logits, 2)[0], labels),
                 )
             total = tf.add_n([loss, *(weight * penalty for weight, penalty in penalties.values())])
-            scaled = self.critic_optimizer.scale_loss(total)
+            scaled = _scaled(total, self.critic_optimizer)
         terms |= {name: penalty for name, (_, penalty) in penalties.items()}
         return tape.gradient(scaled, self.critic.trainable_variables), terms
 
@@ -273,7 +274,7 @@ class AdversarialModel(keras.Model):
             if self._classifies:
                 terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
                 total = loss + self.auxiliary_weight * terms["generator_label_loss"]
-            scaled = self.generator_optimizer.scale_loss(total)
+            scaled = _scaled(total, self.generator_optimizer)
         gradients = tape.gradient(scaled, self.generator.trainable_variables)
         norm = _descend(gradients, self.generator_optimizer, self.generator)
         self._record(generator_gradient_norm=norm, **terms)
@@ -290,7 +291,7 @@ class AdversarialModel(keras.Model):
         return tf.concat([self._latents(tf.shape(labels)[0], seed), labels], axis=1)
 
     def _latents(self, count, seed):
-        return latent_noise((count, self.latent_dim), seed, self.latent_distribution)
+        return own_rows(lambda rows: latent_noise((rows, self.latent_dim), seed, self.latent_distribution), count)
 
     def _record(self, **terms):
         for name, value in terms.items():
@@ -301,8 +302,13 @@ class AdversarialModel(keras.Model):
             return
         done = tf.cast(self.step, tf.float32)
         decay = tf.minimum(self.ema_decay, (1.0 + done) / (10.0 + done))
-        for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
-            average.assign_add((1.0 - decay) * (weight - average))
+        pairs = [(a.value, w.value) for a, w in zip(self.ema_generator.weights, self.generator.weights, strict=True)]
+
+        def update(strategy):
+            for average, weight in pairs:
+                strategy.extended.update(average, lambda a, w, d: a.assign_add((1.0 - d) * (w - a)), (weight, decay), group=False)
+
+        tf.__internal__.distribute.interim.maybe_merge_call(update, tf.distribute.get_strategy())
 
 
 def _ready(optimizer, network):
@@ -312,11 +318,25 @@ def _ready(optimizer, network):
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
+    inner = optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
+    inner._all_reduce_sum_gradients = list  # `_descend` has done it
     return optimizer
 
 
+def _scaled(loss, optimizer):
+    """Return what to differentiate: this replica's part of the mean over all, scaled for float16."""
+    return optimizer.scale_loss(loss / tf.distribute.get_replica_context().num_replicas_in_sync)
+
+
 def _descend(gradients, optimizer, network):
-    """Take one optimizer step on the network by scaled gradients and return the norm of the unscaled ones."""
+    """Take one optimizer step on the network by scaled gradients and return the norm of the unscaled ones.
+
+    On several replicas by the sum of theirs. It is taken here, not by the optimizer: loss scaling, which looks at one replica,
+    has to see whether those of any are not finite, and the norm is that of what is applied.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
+        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
     norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(1.0)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it skips a step that overflows: nothing moves
         norm = tf.where(tf.math.is_finite(norm), norm, 0.0)

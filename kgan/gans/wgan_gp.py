@@ -3,6 +3,7 @@ import tensorflow as tf
 
 from kgan.gans.adversarial import AdversarialModel
 from kgan.gans.losses import gradient_penalty, wasserstein_critic_loss, wasserstein_generator_loss
+from kgan.noise import own_rows
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -33,7 +34,8 @@ class WGANGP(AdversarialModel):
         return wasserstein_generator_loss(fake_scores)
 
     def critic_penalties(self, scores_of, real, fake, seed):
-        mix = tf.random.stateless_uniform([tf.shape(real)[0]], tf.random.experimental.stateless_fold_in(seed, 1))
+        mix_seed = tf.random.experimental.stateless_fold_in(seed, 1)
+        mix = own_rows(lambda count: tf.random.stateless_uniform([count], mix_seed), tf.shape(real)[0])
         penalty = gradient_penalty(scores_of, real, fake, mix)
         return {"gradient_penalty": (self.gradient_penalty_weight, penalty)}
 
