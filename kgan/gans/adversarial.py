@@ -304,9 +304,12 @@ class AdversarialModel(keras.Model):
         decay = tf.minimum(self.ema_decay, (1.0 + done) / (10.0 + done))
         pairs = [(a.value, w.value) for a, w in zip(self.ema_generator.weights, self.generator.weights, strict=True)]
 
+        def towards(average, weight, decay):
+            average.assign_add((1.0 - decay) * (weight - average))
+
         def update(strategy):
             for average, weight in pairs:
-                strategy.extended.update(average, lambda a, w, d: a.assign_add((1.0 - d) * (w - a)), (weight, decay), group=False)
+                strategy.extended.update(average, towards, (weight, decay), group=False)
 
         tf.__internal__.distribute.interim.maybe_merge_call(update, tf.distribute.get_strategy())
 
