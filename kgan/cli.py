@@ -17,6 +17,7 @@ SHORT_NAMES = {
     "steps": "training.steps",
     "minutes": "training.minutes",
     "precision": "training.precision",
+    "strategy": "training.strategy",
     "start-from": "training.start_from",
 }
 

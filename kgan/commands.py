@@ -1,5 +1,6 @@
 """What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
 
+import contextlib
 import itertools
 import math
 import shlex
@@ -35,26 +36,32 @@ def train(options):
     outcome = _train(told, run)
     if outcome.failure:
         return EXIT_FAILURE
+    code = EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
+    if not outcome.wrote:
+        return code
     ended = "was interrupted after" if outcome.signal_number else "has done"
     print(f"{run.path} {ended} {outcome.step:,} iterations. To go on, for 60 minutes in all, or to hear more:")
     print(f"  {_command('train', '--run', run.path, '--minutes', 60)}")
     print(f"  {_command('generate', run.path, '--count', 64)}")
     print("Larger networks: --size full, with another --run.")
-    return EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
+    return code
 
 
 def _train(told, run):
     """Train a run, new or not, to the end of its budget; say why where that failed."""
+    from kgan.strategy import build_strategy, is_chief
     from kgan.training.fine_tune import settings_of
     from kgan.training.run_folder import new_config
     from kgan.training.train import train
 
+    stored = flatten(run.read_config().model_dump()) if run.exists() else {}
+    strategy = build_strategy(({"training.strategy": "auto"} | stored | told)["training.strategy"])
     if told.get("training.start_from") and not run.exists():
         told = settings_of(told["training.start_from"]) | told
-    config, lines = (run.resumed_config(told), []) if run.exists() else new_config(told)
-    for line in lines:
+    config, lines = (run.resumed_config(told), []) if run.exists() else new_config(told, strategy)
+    for line in lines if is_chief(strategy) else ():
         print(line, flush=True)
-    with run.lock():
+    with run.lock() if is_chief(strategy) else contextlib.nullcontext():
         outcome = train(config, run)
     if outcome.failure:
         kept = (
@@ -235,6 +242,7 @@ def reproduce(options):
     from kgan.evaluation.classifier import ARCHITECTURES
     from kgan.evaluation.evaluator import METRICS
     from kgan.evaluation.table import check_new
+    from kgan.strategy import build_strategy
     from kgan.training.build import build_gan, build_representation
     from kgan.training.run_folder import RunFolder, new_config
 
@@ -250,7 +258,7 @@ def reproduce(options):
         for name, (model, representation) in EXPERIMENTS.items()
     }
     for run, values in experiments.values():
-        config = run.resumed_config(values) if run.exists() else new_config(values)[0]
+        config = run.resumed_config(values) if run.exists() else new_config(values, build_strategy())[0]
         build_gan(config, build_representation(config))
     sources, failures = {}, {}
     for name, (run, values) in experiments.items():

@@ -133,6 +133,9 @@ class Training(Section):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         description="of the networks' inner layers; auto measures which is fastest here"
     )
+    strategy: Literal["auto", "one", "mirrored", "multiworker", "tpu"] = Field(
+        description="auto: what there is; one device; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM; tpu"
+    )
     log_steps: PositiveInt = Field(description="iterations between rows of history.csv")
     preview_steps: PositiveInt = Field(description="iterations between sounds and pictures in samples/")
     preview_count: PositiveInt = Field(description="sounds in a preview")
@@ -171,9 +174,9 @@ class Config(Section):
 
 # What a run may change when it goes on: how long it lasts and what it tells, nothing that its weights depend on.
 CHANGEABLE = {
-    "training.steps", "training.minutes", "training.cpu_minutes", "training.log_steps", "training.preview_steps",
-    "training.preview_count", "training.checkpoint_minutes", "scores.every_steps", "scores.sounds", "scores.monitor",
-    "scores.patience",
+    "training.steps", "training.minutes", "training.cpu_minutes", "training.strategy", "training.log_steps",
+    "training.preview_steps", "training.preview_count", "training.checkpoint_minutes", "scores.every_steps", "scores.sounds",
+    "scores.monitor", "scores.patience",
 }  # fmt: skip
 BUDGET = {"training.steps", "training.minutes", "training.cpu_minutes"}
 

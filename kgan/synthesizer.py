@@ -58,7 +58,7 @@ class Synthesizer:
                 mine.take(layer)
             else:
                 mine.set_weights(layer.get_weights())
-        self.step = int(gan.step)
+        self.step = gan.steps_done
 
     def give_back(self, gan):
         """Let the GAN's generator and running average take over the weights here, the reverse of `refresh`."""

@@ -9,6 +9,7 @@ from kgan.callbacks.preview import Preview
 from kgan.callbacks.progress_bar import ProgressBar
 from kgan.callbacks.score import Score
 from kgan.callbacks.throughput import Throughput
+from kgan.callbacks.together import Together
 
 __all__ = [
     "Budget",
@@ -20,4 +21,5 @@ __all__ = [
     "ProgressBar",
     "Score",
     "Throughput",
+    "Together",
 ]

@@ -5,7 +5,7 @@ class Budget(keras.callbacks.Callback):
     """Stop when the model has done so many steps, or training has taken so long, whichever comes first.
 
     Args:
-        checkpoint: the `Checkpoint` that knows how long training has taken, resumes included.
+        checkpoint: the `Checkpoint` that knows how long training has taken, resumes included; None where minutes do not count.
         steps: iterations in all; None for no such end.
         minutes: minutes in all; None for no such end.
         cpu_minutes: minutes of processor time in all, over all cores: other work on the machine does not count. None for no
@@ -35,10 +35,10 @@ class Budget(keras.callbacks.Callback):
         return min(ends, default=None)
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.spent(int(self.model.step)):
+        if self.spent(self.model.steps_done):
             self.model.stop_training = True
 
     def _times(self):
         """Return `(seconds spent, minutes to spend)` by each clock that has an end."""
-        clocks = ((self.checkpoint.training_s, self.minutes), (self.checkpoint.training_cpu_s, self.cpu_minutes))
-        return [(spent_s, minutes) for spent_s, minutes in clocks if minutes is not None]
+        clocks = (("training_s", self.minutes), ("training_cpu_s", self.cpu_minutes))
+        return [(getattr(self.checkpoint, clock), minutes) for clock, minutes in clocks if minutes is not None]

@@ -108,7 +108,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save(self):
         """Save now, unless the losses are not finite or this step is saved already."""
-        folder = self.directory / f"step_{int(self.model.step):08d}"
+        folder = self.directory / f"step_{self.model.steps_done:08d}"
         if not self._healthy or (folder.exists() and folder not in self._unreadable):
             return
         if folder in self._unreadable:
@@ -121,7 +121,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save_best(self):
         """Save this step as the best so far, `best_step_00001000/`, in place of the one before; the other checkpoints stay."""
-        folder = self.directory / f"{BEST}step_{int(self.model.step):08d}"
+        folder = self.directory / f"{BEST}step_{self.model.steps_done:08d}"
         if not folder.exists():
             self._write(folder)
         for other in self._folders(BEST):
@@ -131,7 +131,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _write(self, folder):
         with whole_folder(folder) as scratch:
             np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in self._variables(self.model).items()})
-            state = {"step": int(self.model.step), "training_s": self.training_s, "training_cpu_s": self.training_cpu_s}
+            state = {"step": self.model.steps_done, "training_s": self.training_s, "training_cpu_s": self.training_cpu_s}
             (scratch / "state.json").write_text(json.dumps(state))
             for file in scratch.iterdir():
                 with file.open("rb+") as written:

@@ -42,7 +42,7 @@ class HealthWatch(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         logs = logs or {}
-        step = int(self.model.step)
+        step = self.model.steps_done
         broken = [name for name, value in logs.items() if not np.isfinite(value)]
         if broken:
             self.failure = f"{', '.join(broken)} became NaN or infinite at step {step}; training stopped."

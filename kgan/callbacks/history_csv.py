@@ -13,30 +13,32 @@ class HistoryCSV(keras.callbacks.Callback):
     new ones follow, so that a resumed run reads as one.
 
     Args:
-        path: the CSV file; its first column is `step`.
+        path: the CSV file; its first column is `step`. None writes nothing, but resets the means: all processes of a job have
+            to do that together.
         every_steps: iterations between rows.
         log_dir: folder of TensorBoard's scalars; None for none.
     """
 
     def __init__(self, path, every_steps=20, log_dir=None):
         super().__init__()
-        self.path = Path(path)
+        self.path = None if path is None else Path(path)
         self.every_steps = every_steps
         self.log_dir = log_dir
         self._rows = []
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        self._rows = read_rows(self.path, int(self.model.step))
+        self._rows = read_rows(self.path, self.model.steps_done) if self.path else []
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.step)
+        step = self.model.steps_done
         if step % self.every_steps:
             return
         self._rows.append({"step": step, **{name: f"{value:.6g}" for name, value in (logs or {}).items()}})
-        write_rows(self.path, self._rows)
+        if self.path:
+            write_rows(self.path, self._rows)
         if self._writer is not None:
             with self._writer.as_default(step=step):
                 for name, value in (logs or {}).items():

@@ -43,7 +43,7 @@ class Preview(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.step) % self.every_steps == 0:
+        if self.model.steps_done % self.every_steps == 0:
             self.show()
 
     def on_train_end(self, logs=None):
@@ -53,7 +53,7 @@ class Preview(keras.callbacks.Callback):
 
     def show(self):
         """Make a preview now, unless this step has one."""
-        step = int(self.model.step)
+        step = self.model.steps_done
         if step == self._shown_step:
             return
         self._shown_step = step

@@ -15,12 +15,12 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar = None
 
     def on_train_begin(self, logs=None):
-        step = int(self.model.step)
+        step = self.model.steps_done
         self._bar = tqdm(initial=step, total=self.budget.steps, desc="Training", dynamic_ncols=True)
 
     def on_train_batch_end(self, batch, logs=None):
         logs = logs or {}
-        step = int(self.model.step)
+        step = self.model.steps_done
         self._bar.total = self.budget.steps_in_all(step, logs.get("iterations_per_second"))
         terms = {name: f"{logs[name]:.3g}" for name in ("critic_loss", "generator_loss") if name in logs}
         self._bar.set_postfix(terms, refresh=False)

@@ -60,7 +60,7 @@ class Score(keras.callbacks.Callback):
         return {"sounds": self.count, "classifier": classifier.description["fingerprint"] if classifier else "none"}
 
     def on_train_begin(self, logs=None):
-        told = read_rows(self.directory / "scores.csv", int(self.model.step))
+        told = read_rows(self.directory / "scores.csv", self.model.steps_done)
         same = [row for row in told if (row.get("sounds"), row.get("classifier")) == tuple(map(str, self._how.values()))]
         if len(same) < len(told):
             tqdm.write("Scores of another number of sounds or another classifier are not comparable: they start anew.")
@@ -76,7 +76,7 @@ class Score(keras.callbacks.Callback):
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.step) % self.every_steps == 0:
+        if self.model.steps_done % self.every_steps == 0:
             self.score()
 
     def on_train_end(self, logs=None):
@@ -86,7 +86,7 @@ class Score(keras.callbacks.Callback):
 
     def score(self):
         """Score now, unless this step is scored already or its weights are not finite."""
-        step = int(self.model.step)
+        step = self.model.steps_done
         if any(row["step"] == step for row in self.rows) or not all(map(_finite, self.model.best_generator.weights)):
             return
         self.synthesizer.refresh(self.model)

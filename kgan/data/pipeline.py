@@ -9,11 +9,14 @@ from kgan.noise import folded_seed
 AUGMENTATION = 1  # keeps its random stream apart from the order's
 
 
-def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, start_step=0, augmentation=None):
+def training_dataset(
+    sounds, representation, batch_size, n_critic=1, seed=0, start_step=0, augmentation=None, input_context=None
+):
     """Return an endless `tf.data.Dataset` with one element per training iteration.
 
     The order is a pure function of (seed, epoch), and a step's examples of its number alone: started at `start_step`, the
-    dataset goes on as if it had run from 0. Nothing has to be stored, and the shuffle is perfect.
+    dataset goes on as if it had run from 0. Nothing has to be stored, and the shuffle is perfect. Where several replicas
+    share an iteration, each reads its own part of the examples that one device would have, and no others.
 
     Args:
         sounds: `Sounds` in memory or `ShardedSounds` on disk.
@@ -24,12 +27,14 @@ def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, sta
         seed: integer, the start of the order.
         start_step: the first iteration's number.
         augmentation: an `Augmentation`; None changes nothing.
+        input_context: what `strategy.distribute_datasets_from_function` gives: the dataset then has an element for each of
+            this process's replicas in turn, with `batch_size` divided by the number of all replicas. None for one device.
 
     Returns:
         Elements `{"x": float32 (n_critic * batch_size, ...)}` and, beside `x`, each label as int32 `(n_critic * batch_size,)`.
 
     Raises:
-        InputError: there are fewer sounds than a batch.
+        InputError: there are fewer sounds than a batch, or it does not divide among the replicas.
 
     Example:
         >>> dataset = training_dataset(load_notes(), Wave(), batch_size=32, n_critic=5)
@@ -41,6 +46,10 @@ def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, sta
             f"Training needs at least a batch of sounds. Received: {len(sounds)} sounds, batch size {batch_size}."
             " Add sounds or lower --training.batch_size."
         )
+    replicas = input_context.num_replicas_in_sync if input_context else 1
+    here = replicas // input_context.num_input_pipelines if input_context else 1
+    first = input_context.input_pipeline_id * here if input_context else 0
+    check_divides(batch_size, replicas)
     per_step = n_critic * batch_size
     # An epoch holds a whole number of iterations, so that none meets an example twice across the border of two epochs.
     # A set too small for that holds whole batches.
@@ -59,18 +68,29 @@ def training_dataset(sounds, representation, batch_size, n_critic=1, seed=0, sta
             rounds=8,
         )
 
-    def element(step):  # read the batches of an iteration at once, then represent: both are faster on a whole batch
+    def element(number):  # read the batches of an iteration at once, then represent: both are faster on a whole batch
+        step, replica = number // here, first + number % here
         chosen = tf.concat([indices(step * per_step + start) for start in range(0, per_step, group)], axis=0)
+        chosen = tf.reshape(chosen, (n_critic, replicas, batch_size // replicas))[:, replica]  # its part of every batch
+        chosen = tf.reshape(chosen, [n_critic * batch_size // replicas])
         waveforms = tf.cast(sounds.gather(chosen), tf.float32) / FULL_SCALE
         examples = {name: tf.gather(values, chosen) for name, values in labels.items()}
         if augmentation is None:
             return {"x": representation.encode(waveforms), **examples}
-        drawn = folded_seed(seed, step, AUGMENTATION)
+        drawn = folded_seed(seed, step, AUGMENTATION, replica)
         x = representation.encode(augmentation.of_audio(waveforms, drawn))
         if x.shape.rank == 4:
             silence = representation.encode(tf.zeros_like(waveforms[:1]))
             x = augmentation.of_spectrogram(x, silence, drawn)
         return {"x": x, **examples}
 
-    steps = tf.data.Dataset.range(start_step, tf.int64.max)
-    return steps.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    elements = tf.data.Dataset.range(start_step * here, tf.int64.max)
+    return elements.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def check_divides(batch_size, replicas):
+    """Raise an `InputError` where replicas cannot share a batch equally."""
+    if batch_size % replicas:
+        raise InputError(
+            f"`training.batch_size` must be a multiple of the {replicas} replicas that share it. Received: {batch_size}."
+        )

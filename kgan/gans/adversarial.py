@@ -3,6 +3,7 @@ import tensorflow as tf
 
 from kgan.labels import Labels
 from kgan.noise import folded_seed, latent_noise, own_rows
+from kgan.strategy import is_multiworker
 
 CONDITIONINGS = ("auxiliary", "projection")
 LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
@@ -39,6 +40,7 @@ class AdversarialModel(keras.Model):
 
     Attributes:
         step: iterations done so far, a weight.
+        steps_done: the same, an integer.
         best_generator: `ema_generator` where there is one, else `generator`: the one to listen to.
 
     Input of `fit`: a dataset whose elements hold the real examples of one iteration, `(n_critic * batch, ...)` float32:
@@ -133,11 +135,18 @@ class AdversarialModel(keras.Model):
         return self.ema_generator or self.generator
 
     @property
+    def steps_done(self):
+        return int(self.step.numpy())
+
+    @property
     def metrics(self):
         return list(self._terms.values())
 
     def call(self, inputs, training=False):
         return self.best_generator(inputs, training=training)
+
+    def _maybe_symbolic_build(self, *args, **kwargs):
+        """Do nothing: all is built. Keras's own reduces an element over several processes, and fails at a dictionary."""
 
     def compile(self, generator_optimizer, critic_optimizer, jit_compile="auto", **kwargs):
         """Set both optimizers.
@@ -147,7 +156,8 @@ class AdversarialModel(keras.Model):
         Args:
             generator_optimizer: `keras.Optimizer`, name or configuration.
             critic_optimizer: likewise; the two must not be the same object.
-            jit_compile: whether XLA compiles the step. `"auto"` is yes on a GPU and no on a CPU, where it does not pay.
+            jit_compile: whether XLA compiles the step. `"auto"` is yes on one GPU and no elsewhere: on a CPU it does not
+                pay, and what replicas tell each other it does not compile.
             **kwargs: `run_eagerly` and `steps_per_execution` of `keras.Model.compile`.
 
         Raises:
@@ -156,7 +166,7 @@ class AdversarialModel(keras.Model):
         if generator_optimizer is critic_optimizer and isinstance(generator_optimizer, keras.Optimizer):
             raise ValueError("The generator and the critic need an optimizer each. Received: the same object twice.")
         if jit_compile == "auto":
-            jit_compile = bool(tf.config.list_logical_devices("GPU"))
+            jit_compile = bool(tf.config.list_logical_devices("GPU")) and not tf.distribute.has_strategy()
         super().compile(optimizer=None, jit_compile=jit_compile, **kwargs)
         self.generator_optimizer = _ready(generator_optimizer, self.generator)
         self.critic_optimizer = _ready(critic_optimizer, self.critic)
@@ -200,11 +210,14 @@ class AdversarialModel(keras.Model):
         self._generator_step(labels, folded_seed(self.seed, self.step, self.n_critic))
         self._update_ema()
         self.step.assign_add(1)
-        return self.get_metrics_result()
+        logs = self.get_metrics_result()
+        # Keras takes their mean over the processes of a job along an axis, which scalars have not.
+        return {name: value[tf.newaxis] for name, value in logs.items()} if is_multiworker(self.distribute_strategy) else logs
 
     def train_critic(self, dataset):
         """Take the critic steps of an iteration alone for each element, as when a new critic meets a trained generator."""
-        start, steps = int(self.step), tf.function(self._critic_steps, jit_compile=False)
+        strategy, start = self.distribute_strategy, self.steps_done
+        steps = tf.function(lambda element: strategy.run(self._critic_steps, (element,)), jit_compile=False)
         for element in dataset:
             steps(element)
             self.step.assign_add(1)

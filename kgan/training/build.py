@@ -12,6 +12,7 @@ from kgan.callbacks import Score
 from kgan.config import MODELS, REPRESENTATIONS
 from kgan.data import load
 from kgan.data.augment import Augmentation
+from kgan.data.pipeline import check_divides
 from kgan.data.recordings import Clipping, Filter
 from kgan.errors import InputError
 from kgan.evaluation.classifier import load_classifier
@@ -116,9 +117,12 @@ def build_gan(config, representation, labels=None):
         InputError: the configuration sets an option that the model does not have, or an impossible clip length.
     """
     labels = labels or Labels()
-    group, batch = config.network.minibatch_stddev, config.training.batch_size
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    check_divides(config.training.batch_size, replicas)
+    group, batch = config.network.minibatch_stddev, config.training.batch_size // replicas
     if group == 1 or (group and batch % group):
-        raise InputError(f"`network.minibatch_stddev` must divide the batch size {batch} into groups. Received: {group}.")
+        of = f" of each of {replicas} replicas" if replicas > 1 else ""
+        raise InputError(f"`network.minibatch_stddev` must divide the batch size {batch}{of} into groups. Received: {group}.")
     gan_class = pkgutil.resolve_name(MODELS[config.model])
     options = _options_of(gan_class, AdversarialModel, config.gan, "gan", config.model, optional={"ema_decay"})
     conditioning = {

@@ -1,5 +1,6 @@
 """To begin a run with the networks of another one, or of a SavedModel: a small set of sounds then suffices."""
 
+import itertools
 from pathlib import Path
 
 import keras
@@ -61,7 +62,8 @@ def start_from(source, gan, representation):
 
 def train_new_critic(gan, dataset):
     """Let a new critic learn beside a generator that stays as it is."""
-    gan.train_critic(tqdm(dataset.take(CRITIC_STEPS), "A new critic learns", total=CRITIC_STEPS, unit="step", leave=False))
+    some = itertools.islice(dataset, CRITIC_STEPS)  # a distributed dataset has no `take`
+    gan.train_critic(tqdm(some, "A new critic learns", total=CRITIC_STEPS, unit="step", leave=False))
 
 
 def _config_of(source) -> Config:

@@ -4,6 +4,7 @@ import time
 
 import tensorflow as tf
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 WORTH = 1.2  # a faster product by less is not worth fewer bits
 SIZE = 1024
 

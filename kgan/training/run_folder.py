@@ -16,9 +16,10 @@ from kgan.files import remove_unfinished, whole_file
 from kgan.labels import Labels
 from kgan.serving.formats import check_formats, write_formats
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
+from kgan.strategy import chiefs
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_gan, build_representation
-from kgan.training.precision import fastest_precision
+from kgan.training.precision import PRECISIONS, fastest_precision
 
 
 class RunFolder:
@@ -124,8 +125,8 @@ class RunFolder:
         return config
 
 
-def new_config(told):
-    """Resolve the configuration of a new run and what it leaves to this machine: size and precision.
+def new_config(told, strategy):
+    """Resolve the configuration of a new run and what it leaves to this machine, or the chief's: size and precision.
 
     Returns:
         The `Config`, and two lines that say what was chosen and how to choose otherwise.
@@ -144,7 +145,8 @@ def new_config(told):
         f" Otherwise: --size {other}, --network.dim 32, --minutes 60."
     ]
     if training.precision == "auto":
-        training.precision, speed = fastest_precision(on_gpu)
+        fastest, speed = fastest_precision(on_gpu)
+        training.precision = PRECISIONS[chiefs(strategy, PRECISIONS.index(fastest))]
         measured = f"its matrix products are {speed:.1f} times as fast as float32's here" if speed > 1 else "none is faster"
         lines.append(f"Precision {training.precision}: {measured}. Otherwise: --precision float32.")
     else:

@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from kgan.audio.pitch import FRAME_S, estimate_pitch
@@ -17,17 +18,20 @@ from kgan.callbacks import (
     Preview,
     ProgressBar,
     Throughput,
+    Together,
 )
 from kgan.data.pipeline import training_dataset
 from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
 from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model, exported_step
+from kgan.strategy import build_strategy, check_same, is_chief, is_multiworker
 from kgan.synthesizer import Synthesizer
 from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
 from kgan.training.fine_tune import start_from, train_new_critic
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
+LOST = "Another process of this job was lost. Start all of them again with the same command."
 
 
 @dataclass(frozen=True)
@@ -38,19 +42,23 @@ class Outcome:
         step: iterations done in all.
         signal_number: the signal that ended it, None without any.
         failure: why it had to stop, None where all is well.
+        wrote: whether this process wrote the run; of several the chief does.
     """
 
     step: int
     signal_number: int | None = None
     failure: str | None = None
+    wrote: bool = True
 
 
 def train(config, run: RunFolder):
     """Train a run from where it stands to the end of its budget, and export it.
 
+    Of several processes that work together the chief alone writes; all of them read the run's folder.
+
     Args:
         config: the resolved `Config`; the run's own if it goes on.
-        run: its folder, locked.
+        run: its folder, locked by the chief.
 
     Returns:
         An `Outcome`.
@@ -59,8 +67,8 @@ def train(config, run: RunFolder):
         InputError: the configuration or the data cannot be used; nothing is changed then.
         OSError: the disk is full or fails; the last checkpoint is kept.
     """
+    strategy, training = build_strategy(config.training.strategy), config.training
     representation, augmentation = build_representation(config), build_augmentation(config)
-    training = config.training
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
     budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
     sounds, labels = None, run.read_labels()
@@ -68,10 +76,14 @@ def train(config, run: RunFolder):
         build_gan(config, representation)  # says what is wrong before sounds are read
         sounds = load_sounds(config)
         labels = Labels.of(sounds, config.conditioning.labels)
-    gan = build_gan(config, representation, labels)
-    start_step = checkpoint.restore(gan)
+    with strategy.scope():
+        gan = build_gan(config, representation, labels)
+        start_step = checkpoint.restore(gan)
+    check_same(strategy, start_step, "All processes must go on from the same checkpoint, in a folder that they share.")
     synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
+        if not is_chief(strategy):
+            return Outcome(start_step, wrote=False)
         run.write_config(config)
         if exported_step(run.saved_model) != start_step:  # it was ended between its last checkpoint and its export
             _export(synthesizer, config, run)
@@ -82,17 +94,24 @@ def train(config, run: RunFolder):
         needs_critic = not start_from(training.start_from, gan, representation)
     elif not start_step:
         representation.adapt(sounds.batches())
-    dataset = training_dataset(
-        sounds,
-        representation,
-        training.batch_size,
-        gan.n_critic,
-        seed=config.seed,
-        start_step=start_step,
-        augmentation=augmentation,
-    )
+
+    def dataset_of(input_context):
+        return training_dataset(
+            sounds,
+            representation,
+            training.batch_size,
+            gan.n_critic,
+            seed=config.seed,
+            start_step=start_step,
+            augmentation=augmentation,
+            input_context=input_context,
+        )
+
+    dataset = strategy.distribute_datasets_from_function(dataset_of)
     if needs_critic:
         train_new_critic(gan, dataset)
+    if not is_chief(strategy):
+        return _train_beside(gan, dataset, training)
     scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     run.note_data(sounds, labels)
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
@@ -109,19 +128,36 @@ def train(config, run: RunFolder):
         *scores,
         budget,
         interrupt,
+        *([Together()] if is_multiworker(strategy) else []),
     ]
     tqdm.write(
         f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly."
     )
     try:
-        gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+        _fit(gan, dataset, callbacks)
+    except tf.errors.UnavailableError:
+        return Outcome(gan.steps_done, failure=LOST)
     finally:
         bar.close()
     if health.failure is None:
         synthesizer.refresh(gan)
         _export(synthesizer, config, run)
         _compare(synthesizer, sounds, config.seed)
-    return Outcome(int(gan.step), interrupt.received, health.failure)
+    return Outcome(gan.steps_done, interrupt.received, health.failure)
+
+
+def _fit(gan, dataset, callbacks):
+    gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+
+
+def _train_beside(gan, dataset, training):
+    """Train as a process that is not the chief: until the budget in steps, the chief or a signal ends it."""
+    interrupt = Interrupt()
+    try:
+        _fit(gan, dataset, [HistoryCSV(None, training.log_steps), Budget(None, training.steps), interrupt, Together()])
+    except tf.errors.UnavailableError:
+        return Outcome(gan.steps_done, failure=LOST, wrote=False)
+    return Outcome(gan.steps_done, interrupt.received, wrote=False)
 
 
 def _export(synthesizer, config, run):

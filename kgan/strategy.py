@@ -1,0 +1,84 @@
+"""The devices and machines that a run is spread over."""
+
+import functools
+import os
+
+import tensorflow as tf
+
+from kgan.errors import InputError
+
+
+@functools.cache  # collective operations can be set up once in a process
+def build_strategy(name="auto"):
+    """Return a `tf.distribute.Strategy`. Call it before any other operation: several machines have to find each other first.
+
+    Args:
+        name: `"one"`, a single device. `"mirrored"`, all local GPUs, or else all that TensorFlow calls a CPU.
+            `"multiworker"`, several processes, also of several machines, that the environment lists: `TF_CONFIG`, or SLURM's
+            variables inside `srun`. `"tpu"`, the TPU of this machine, or the one in `TPU_NAME`. `"auto"`, several processes
+            where the environment lists them, else several GPUs where there are, else one.
+
+    Raises:
+        InputError: there is no TPU, or no list of processes.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if name == "auto":
+        name = "multiworker" if _listed() else "mirrored" if len(gpus) > 1 else "one"
+    if name == "one":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    if name == "tpu":
+        try:
+            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
+        except (ValueError, RuntimeError, tf.errors.OpError) as error:
+            raise InputError(f"--strategy tpu needs a TPU. Received: none ({str(error).splitlines()[0]}).") from None
+        return tf.distribute.TPUStrategy(resolver)
+    if not _listed():
+        raise InputError("--strategy multiworker needs a list of the processes: TF_CONFIG, or SLURM's srun. Received: neither.")
+    resolver = None if "TF_CONFIG" in os.environ else tf.distribute.cluster_resolver.SlurmClusterResolver()
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+def _listed():
+    """Return whether the environment lists processes that work together."""
+    return "TF_CONFIG" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1
+
+
+def is_chief(strategy):
+    """Return whether this process is the one that writes: the only one, or the first of several."""
+    return strategy.extended.should_checkpoint
+
+
+def is_multiworker(strategy):
+    """Return whether several processes work together."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def total(strategy, number):
+    """Return the sum of an integer over all processes; every one of them has to ask."""
+    if not is_multiworker(strategy):
+        return number
+    return int(_sum(strategy)(tf.constant(number, tf.int64))) // len(strategy.extended.worker_devices)
+
+
+@functools.cache
+def _sum(strategy):
+    """Return a function that adds up a number over all devices of all processes."""
+    return tf.function(lambda number: strategy.reduce("SUM", strategy.run(tf.identity, (number,)), axis=None))
+
+
+def chiefs(strategy, number):
+    """Return the chief's integer in every process; every one of them has to ask."""
+    return total(strategy, number if is_chief(strategy) else 0)
+
+
+def check_same(strategy, number, rule):
+    """Raise an error in every process unless all of them have the same integer.
+
+    Raises:
+        InputError: `rule`, and what was received.
+    """
+    if total(strategy, number * number) * total(strategy, 1) != total(strategy, number) ** 2:
+        raise InputError(f"{rule} Received: {number} here, others in other processes.")

@@ -1,0 +1,73 @@
+"""Several replicas, in one process and in several, against one device with the same global batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.processes import cluster
+
+PROGRAM = Path(__file__).with_name("replicas.py")
+GANS = ("DCGAN", "WGAN", "WGANGP", "R1GAN")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What `replicas.py` stored, for each strategy, and for the process of `multiworker` that is not the chief."""
+    folder = tmp_path_factory.mktemp("replicas")
+    environments = {"one": [os.environ], "mirrored": [os.environ], "multiworker": cluster()}
+    for name, several in environments.items():
+        command = [sys.executable, str(PROGRAM), name, str(folder / f"{name}.npz")]
+        processes = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for env in several]
+        for process in processes:
+            _, errors = process.communicate(timeout=600)
+            assert process.returncode == 0, errors[-3000:]
+    files = {name: folder / f"{name}.npz" for name in environments} | {"beside": folder / "multiworker.npz.beside.npz"}
+    return {name: dict(np.load(file)) for name, file in files.items()}
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+@pytest.mark.parametrize("gan", GANS)
+@pytest.mark.parametrize("how", ["float32.sgd", "float32.adam"])
+def test_two_replicas_are_one_device(trained, strategy, gan, how):
+    for what in ("logs", "weights"):
+        mine, one = (trained[each][f"{gan}.{how}.{what}"] for each in (strategy, "one"))
+        np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+@pytest.mark.parametrize("gan", GANS)
+def test_in_float16_they_are_to_within_its_rounding(trained, strategy, gan):
+    """A sum of eight float16 gradients is not that of two sums of four. Adam moves a weight by 2e-4 in each of ten steps."""
+    mine, one = (trained[each][f"{gan}.mixed_float16.adam.weights"] for each in (strategy, "one"))
+    assert np.mean(np.abs(mine - one)) < 0.025 * 10 * 2e-4
+    mine, one = (trained[each][f"{gan}.mixed_float16.adam.logs"] for each in (strategy, "one"))
+    np.testing.assert_allclose(mine, one, rtol=0.02, atol=2e-3)
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
+def test_replicas_are_alike_to_the_bit(trained, strategy):
+    alike = {name: values.all() for name, values in trained[strategy].items() if name.endswith("alike")}
+    assert alike == dict.fromkeys(alike, True)
+    assert len(alike) == 12
+    if strategy == "multiworker":
+        for name, values in trained["beside"].items():
+            if name.endswith("weights"):
+                np.testing.assert_array_equal(values, trained[strategy][name])
+
+
+def test_replicas_hear_different_noise_and_together_that_of_one_device(trained):
+    one, mirrored = trained["one"]["noise"], trained["mirrored"]["noise"]
+    several = np.concatenate([trained["multiworker"]["noise"], trained["beside"]["noise"]])
+    assert len(np.unique(one[:, 0])) == 8
+    np.testing.assert_array_equal(mirrored, one)
+    np.testing.assert_array_equal(several, one)
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "multiworker", "beside"])
+def test_an_infinite_gradient_on_one_replica_stops_the_step_on_all(trained, strategy):
+    assert not len(trained[strategy]["moved"])
+    np.testing.assert_array_equal(trained[strategy]["scale"], 256.0 / 4)  # halved by each of two critic steps
