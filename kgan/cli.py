@@ -64,12 +64,13 @@ def _parser():
         subparsers, "generate", commands.generate, "kgan generate runs/drums --count 64 --seed 7 --out drums\n"
         "kgan generate runs/fast_notes --pitch 48-72 --family organ\n"
         "kgan generate saved_models/NAME --interpolate 8\n"
-        "kgan generate saved_models/NAME --midi prelude.mid --family organ"
+        "kgan generate saved_models/NAME --midi prelude.mid --family organ\n"
+        "kgan generate saved_models/NAME --count 1000000 --out shards:million     # goes on after an interruption"
     )  # fmt: skip
     command.add_argument("source", help="a run folder or a SavedModel")
     command.add_argument("--seed", type=_integer(0), default=0, help="the same seed makes the same sounds, however many [0]")
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--count", type=_integer(1, 10**6), help="how many sounds [16]; of several labels each [1]")
+    what.add_argument("--count", type=_integer(1, 10**9), help="how many sounds [16]; of several labels each [1]")
     what.add_argument("--latents", metavar="FILE.npy", help="make these latents sound, (count, latent_dim)")
     what.add_argument(
         "--interpolate", type=_integer(2, 10**4), metavar="N", help="N sounds on the way from the seed's first to its second"
@@ -83,7 +84,9 @@ def _parser():
     asked.add_argument(
         "--label", metavar="KIND=VALUE", action="append", default=[], help="any label that there is, such as class=kick"
     )
-    command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given")
+    command.add_argument(
+        "--out", metavar="FOLDER", help="a new folder; generated/NAME unless given; shards:FOLDER for many"
+    )
     _add_best(command)
 
     command = _add_command(

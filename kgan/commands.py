@@ -14,6 +14,8 @@ from kgan.errors import InputError
 from kgan.quiet import import_tensorflow_quietly
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_SIGNAL = 1, 2, 128
+SHARDS = "shards:"  # before a folder that `generate` fills with shards
+LARGEST_COUNT = 100_000  # of sounds in memory, and of files in a folder
 EXPERIMENTS = {  # of the published table, in its order
     "DCGAN": ("dcgan", "wave"),
     "WGAN": ("wgan", "wave"),
@@ -73,7 +75,12 @@ def _train(told, run):
 
 def generate(options):
     """Make sounds with a run or a SavedModel; no data set is needed."""
-    out = _new_folder(options, "generated")
+    shards = (options.out or "").removeprefix(SHARDS) if (options.out or "").startswith(SHARDS) else None
+    if shards is not None and (options.latents or options.interpolate or options.midi):
+        raise InputError(f"--out {SHARDS}FOLDER takes --count of a seed. Received: --latents, --interpolate or --midi.")
+    if shards is None and (options.count or 0) > LARGEST_COUNT:
+        raise InputError(f"More than {LARGEST_COUNT:,} sounds go to --out {SHARDS}FOLDER. Received: --count {options.count:,}.")
+    out = None if shards else _new_folder(options, "generated")
     import_tensorflow_quietly()
     from kgan.audio.files import write_sounds
     from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
@@ -84,6 +91,12 @@ def generate(options):
     asked = {kind: synthesizer.labels.parsed(kind, text) for kind, text in _asked_labels(options)}
     if options.midi:
         return _perform(options, synthesizer, asked, out)
+    if shards:
+        from kgan.bulk import generate_shards
+
+        manifest = generate_shards(synthesizer, shards, options.count or 16, options.seed, asked)
+        print(f"{manifest['clips']:,} sounds are in {shards}, as shards that --data takes, too.")
+        return 0
     several = math.prod(map(len, asked.values())) > 1
     if options.latents:
         latents = _read_latents(options.latents, synthesizer.latent_dim)

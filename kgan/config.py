@@ -134,7 +134,7 @@ class Training(Section):
         description="of the networks' inner layers; auto measures which is fastest here"
     )
     strategy: Literal["auto", "one", "mirrored", "multiworker", "tpu"] = Field(
-        description="auto: what there is; one device; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM; tpu"
+        description="auto: what is there; one; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM; tpu"
     )
     log_steps: PositiveInt = Field(description="iterations between rows of history.csv")
     preview_steps: PositiveInt = Field(description="iterations between sounds and pictures in samples/")

@@ -92,7 +92,7 @@ class Labels:
         parts = zip(tf.split(logits, sizes, axis=1), tf.split(one_hot, sizes, axis=1), strict=True)
         return tf.add_n([tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=x)) for x, y in parts])
 
-    def completed(self, asked, count, seed):
+    def completed(self, asked, count, seed, first=0):
         """Return `{kind: int32 (count,)}`: what is asked for, and the rest drawn as the data combines it with that.
 
         What the data does not combine is kept as asked, and the rest drawn from what has most of it.
@@ -102,6 +102,7 @@ class Labels:
             asked: `{kind: (count,) or a scalar}`; `ANY`, and a kind that is missing, is drawn.
             count: how many sounds, an integer or a scalar tensor.
             seed: of the draws.
+            first: number of the first sound.
         """
         if not self.kinds:
             return {}
@@ -112,7 +113,7 @@ class Labels:
         nearest = fitting == tf.reduce_max(fitting, axis=1, keepdims=True)  # all kinds, unless asked for against the data
         weights = self.counts * tf.cast(nearest, tf.float32)
         upto = tf.cumsum(weights, axis=1)
-        places = _places(count, seed)
+        places = _places(count, seed, first)
         chosen = tf.argmax(upto > (places * upto[:, -1])[:, tf.newaxis], axis=1)
         return {kind: tf.where(values == ANY, tf.gather(self.columns[kind], chosen), values) for kind, values in asked.items()}
 
@@ -174,10 +175,10 @@ class Labels:
 
 
 @tf.function(reduce_retracing=True)
-def _places(count, seed):
-    """Return uniform numbers in [0, 1), `(count,)`: number i depends on the seed and on i alone."""
+def _places(count, seed, first):
+    """Return uniform numbers in [0, 1), `(count,)`, from number `first` on: number i depends on the seed and on i alone."""
     return tf.map_fn(
         lambda index: tf.random.stateless_uniform([], folded_seed(seed, index, DRAWN)),
-        tf.range(tf.cast(count, tf.int64)),
+        tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64)),
         fn_output_signature=tf.float32,
     )

@@ -117,13 +117,18 @@ class Synthesizer:
         levels = self._levels_db(tf.convert_to_tensor(latents), *map(tf.constant, given.values()))
         return None if levels is None else levels.numpy()
 
-    def latents(self, count, seed=0):
-        """Return `count` latents, float32 `(count, latent_dim)`. Number i depends on the seed and on i alone."""
-        # Tensors, not Python's integers: the graph would be traced again for every other count and seed.
-        count, seed = tf.constant(count), tf.constant(seed, tf.int64)
-        return item_latents(count, seed, self.latent_dim, self.latent_distribution).numpy()
+    @property
+    def weights(self):
+        """float32 arrays: the weights of the generator, and those of the representation."""
+        return [weight.numpy() for weight in (*self.generator.weights, *self.representation.weights)]
 
-    def chosen_labels(self, count, asked=None, seed=0):
+    def latents(self, count, seed=0, first=0):
+        """Return latents `first` to `first + count`, float32 `(count, latent_dim)`. Each depends on seed and number alone."""
+        # Tensors, not Python's integers: the graph would be traced again for every other count and seed.
+        count, seed, first = tf.constant(count), tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
+        return item_latents(count, seed, self.latent_dim, self.latent_distribution, first).numpy()
+
+    def chosen_labels(self, count, asked=None, seed=0, first=0):
         """Return labels for `count` sounds, `{kind: int32 (count,)}`: those asked for, the rest drawn as the data has them.
 
         Number i depends on the seed and on i alone.
@@ -132,6 +137,7 @@ class Synthesizer:
             count: how many sounds.
             asked: `{kind: a value or (count,) values}`; -1, and a kind that is missing, is drawn.
             seed: of the draws.
+            first: number of the first sound.
 
         Raises:
             InputError: a kind or a value is not one that the GAN was trained on.
@@ -142,7 +148,8 @@ class Synthesizer:
         for kind, values in asked.items():
             if values.shape not in ((), (count,)) or values.dtype.kind not in "iu":
                 raise ValueError(f"`{kind}` must be an integer or {count} of them. Received: {values.dtype} {values.shape}")
-        chosen = self.labels.completed(asked, tf.constant(count), tf.constant(seed, tf.int64))
+        where = tf.constant(count), tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
+        chosen = self.labels.completed(asked, *where)
         return {kind: values.numpy() for kind, values in chosen.items()}
 
     def generate(self, latents, labels=None, progress=False):
@@ -169,11 +176,11 @@ class Synthesizer:
 
 
 @tf.function(reduce_retracing=True)
-def item_latents(count, seed, latent_dim, distribution):
+def item_latents(count, seed, latent_dim, distribution, first=0):
     """Draw latents item by item, each from (seed, index): asking for more does not change the first."""
     return tf.map_fn(
         lambda index: latent_noise([latent_dim], folded_seed(seed, index), distribution),
-        tf.range(tf.cast(count, tf.int64)),
+        tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64)),
         fn_output_signature=tf.TensorSpec([latent_dim], tf.float32),
     )
 

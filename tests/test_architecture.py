@@ -14,7 +14,7 @@ LAYERS = [  # each may import what stands above it
     {"representations", "data", "networks"},
     {"gans"},
     {"synthesizer"},
-    {"evaluation", "midi"},
+    {"evaluation", "midi", "bulk"},
     {"callbacks", "serving"},
     {"training"},
     {"benchmarks"},

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,13 +19,14 @@ class Recording:
 
     Attributes:
         name: what it is called in ids and in the list of what was skipped.
-        content: a path, which may be remote, the bytes of a sound file, or float samples `(samples,)` with `sample_rate_hz`.
+        content: a path, which may be remote, the bytes of a sound file, or float samples `(samples,)` with `sample_rate_hz`;
+            also a function that returns samples.
         labels: an integer for each kind of label.
         sample_rate_hz: of samples; a file states its own.
     """
 
     name: str
-    content: Path | bytes | np.ndarray
+    content: Path | bytes | np.ndarray | Callable[[], np.ndarray]
     labels: dict[str, int] = field(default_factory=dict)
     sample_rate_hz: int | None = None
 
@@ -61,7 +63,7 @@ class Clipping:
         Raises:
             ValueError: there are none; the message, such as "is silent", follows the recording's name in a list.
         """
-        content = recording.content
+        content = recording.content() if callable(recording.content) else recording.content
         if isinstance(content, np.ndarray):
             audio = conform(content, recording.sample_rate_hz, self.sample_rate_hz, self.channels)
         else:

@@ -185,7 +185,6 @@ class SavedSynthesizer(Synthesizer):
 
     @property
     def weights(self):
-        """float32 arrays: the weights of a `Synthesizer`'s generator, and those of its representation."""
         return [weight.numpy().astype(np.float32) for weight in getattr(self._loaded, "weights", [])]
 
     def levels_db(self, latents, labels=None):

@@ -76,3 +76,23 @@ def test_shuffle_passes_for_random(count):
 def test_too_few_sounds():
     with pytest.raises(InputError, match="Received: 3 sounds, batch size 4"):
         training_dataset(numbered(3), Wave(), batch_size=4)
+
+
+def test_replicas_read_each_their_own_part_of_every_batch():
+    """Two processes with two replicas each: together the examples of one device, step by step, and none twice."""
+    sounds, options = numbered(100), {"batch_size": 8, "n_critic": 3, "seed": 4, "start_step": 2}
+    whole = [e["number"].numpy().reshape(3, 8) for e in training_dataset(sounds, Wave(), **options).take(3)]
+    parts = []
+    for process in range(2):
+        context = tf.distribute.InputContext(num_input_pipelines=2, input_pipeline_id=process, num_replicas_in_sync=4)
+        dataset = training_dataset(sounds, Wave(), **options, input_context=context)
+        parts.append([e["number"].numpy().reshape(3, 2) for e in dataset.take(6)])
+    for step, batches in enumerate(whole):
+        together = [parts[process][2 * step + replica] for process in range(2) for replica in range(2)]
+        np.testing.assert_array_equal(np.concatenate(together, axis=1), batches)
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused():
+    context = tf.distribute.InputContext(num_input_pipelines=1, input_pipeline_id=0, num_replicas_in_sync=3)
+    with pytest.raises(InputError, match="must be a multiple of the 3 replicas that share it. Received: 8"):
+        training_dataset(numbered(100), Wave(), batch_size=8, input_context=context)
