@@ -25,9 +25,7 @@ class GeneratedSource:
     def __init__(self, synthesizer, count, seed=0, asked=None):
         self.synthesizer, self.count, self.seed, self.asked = synthesizer, count, seed, asked or {}
         self.label_names = synthesizer.labels.names
-        self._combinations = np.array(
-            list(itertools.product(*self.asked.values())), np.int32
-        )  # (combinations, kinds)
+        self._combinations = np.array(list(itertools.product(*self.asked.values())), np.int32)  # (combinations, kinds)
 
     def __len__(self):
         return self.count * len(self._combinations)

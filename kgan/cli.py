@@ -84,9 +84,7 @@ def _parser():
     asked.add_argument(
         "--label", metavar="KIND=VALUE", action="append", default=[], help="any label that there is, such as class=kick"
     )
-    command.add_argument(
-        "--out", metavar="FOLDER", help="a new folder; generated/NAME unless given; shards:FOLDER for many"
-    )
+    command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given; shards:FOLDER for many")
     _add_best(command)
 
     command = _add_command(
@@ -225,6 +223,12 @@ def _add_benchmark(subparsers):
     command = _add_part(parts, "scaling", commands.benchmark_scaling, "kgan benchmark scaling --out scaling.png", rounds=5)
     command.add_argument("--precision", default="auto", help="of the networks [auto]")
     command.add_argument("--out", metavar="FILE.png", help="draw seconds against operations there")
+
+    example = "kgan benchmark replicas --dim 16 --batch-size 32"
+    command = _add_part(parts, "replicas", commands.benchmark_replicas, example, rounds=3)
+    command.add_argument("--dim", type=_integer(1), default=16, help="width of the networks [16]")
+    command.add_argument("--batch-size", type=_integer(2), default=32, help="examples in a critic step, over all replicas [32]")
+    command.add_argument("--iterations", type=_integer(1), default=8, help="of each measurement [8]")
 
     example = "kgan benchmark learning runs/fast_notes runs/hq_notes --out learning.png"
     command = _add_command(parts, "learning", commands.benchmark_learning, example)

@@ -434,6 +434,16 @@ def benchmark_scaling(options):
     return 0
 
 
+def benchmark_replicas(options):
+    """Measure what it costs to spread an iteration over two replicas, in one process and in two."""
+    if options.batch_size % 2:
+        raise InputError(f"Two replicas share a batch: --batch-size must be even. Received: {options.batch_size}.")
+    from kgan.benchmarks.replicas import benchmark_replicas
+
+    benchmark_replicas(options.dim, options.batch_size, options.rounds, options.iterations, options.json)
+    return 0
+
+
 def benchmark_learning(options):
     """Draw the scores of runs against minutes of training."""
     if Path(options.out).exists():

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 
 import tensorflow as tf
 
@@ -21,23 +22,33 @@ def build_strategy(name="auto"):
     Raises:
         InputError: there is no TPU, or no list of processes.
     """
+    if name == "auto" and _listed():
+        name = "multiworker"
+    if name == "multiworker":  # first: SLURM's processes choose their GPUs before TensorFlow looks for any
+        return _multiworker()
     gpus = tf.config.list_physical_devices("GPU")
-    if name == "auto":
-        name = "multiworker" if _listed() else "mirrored" if len(gpus) > 1 else "one"
-    if name == "one":
+    if name == "one" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
-    if name == "mirrored":
+    if name in ("auto", "mirrored"):
         devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
-    if name == "tpu":
-        try:
-            resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
-        except (ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise InputError(f"--strategy tpu needs a TPU. Received: none ({str(error).splitlines()[0]}).") from None
-        return tf.distribute.TPUStrategy(resolver)
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
+    except (ValueError, RuntimeError, tf.errors.OpError) as error:
+        raise InputError(f"--strategy tpu needs a TPU. Received: none ({str(error).splitlines()[0]}).") from None
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _multiworker():
     if not _listed():
         raise InputError("--strategy multiworker needs a list of the processes: TF_CONFIG, or SLURM's srun. Received: neither.")
-    resolver = None if "TF_CONFIG" in os.environ else tf.distribute.cluster_resolver.SlurmClusterResolver()
+    if "TF_CONFIG" in os.environ:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    gpus = {}
+    if not shutil.which("nvidia-smi"):  # which the resolver asks for GPUs, and counts processes by them: one for each then
+        gpus = {"gpus_per_node": int(os.environ["SLURM_STEP_NUM_TASKS"]), "gpus_per_task": 1, "auto_set_gpu": False}
+    port = 20_000 + 16 * (int(os.environ.get("SLURM_JOB_ID", 0)) % 640)  # other jobs on the same machine have others
+    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=port, **gpus)
     return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
 

@@ -1,6 +1,8 @@
 """`kgan train` in several processes: who writes, and what becomes of a job that loses one of them."""
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -91,3 +93,40 @@ def test_without_a_list_of_processes_there_is_no_multiworker(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(InputError, match="needs a list of the processes"):
         build_strategy("multiworker")
+
+
+SPEAK = """
+from kgan.errors import InputError
+from kgan.strategy import build_strategy, chiefs, check_same, is_chief, total
+strategy = build_strategy()
+chief = is_chief(strategy)
+print(strategy.num_replicas_in_sync, chief, total(strategy, 3 if chief else 4), chiefs(strategy, 5 if chief else 6))
+check_same(strategy, 7, "never raised")
+try:
+    check_same(strategy, 8 if chief else 9, "All must agree.")
+except InputError as error:
+    print(error)
+"""
+
+
+def test_slurm_lists_the_processes_and_they_agree(unused_job_id):
+    shared = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    environments = [{**os.environ, **shared, "SLURM_JOB_ID": unused_job_id, "SLURM_PROCID": str(i)} for i in range(2)]
+    command = [sys.executable, "-c", SPEAK]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    told = ended([subprocess.Popen(command, env=env, **streams) for env in environments])
+    assert [code for code, *_ in told] == [0, 0], told[0][2][-3000:]
+    outputs = [output.splitlines() for _, output, _ in told]
+    assert outputs[0] == ["2 True 7 5", "All must agree. Received: 8 here, others in other processes."]
+    assert outputs[1] == ["2 False 7 5", "All must agree. Received: 9 here, others in other processes."]
+
+
+@pytest.fixture
+def unused_job_id():
+    """A number of a SLURM job whose ports are free."""
+    for job_id in range(os.getpid(), os.getpid() + 640):
+        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 20_000 + 16 * (job_id % 640)))
+            second.bind(("127.0.0.1", 20_001 + 16 * (job_id % 640)))
+            return str(job_id)
+    pytest.skip("no port is free")
