@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import itertools
+import math
 
 import numpy as np
 
@@ -25,15 +26,14 @@ class GeneratedSource:
     def __init__(self, synthesizer, count, seed=0, asked=None):
         self.synthesizer, self.count, self.seed, self.asked = synthesizer, count, seed, asked or {}
         self.label_names = synthesizer.labels.names
-        self._combinations = np.array(list(itertools.product(*self.asked.values())), np.int32)  # (combinations, kinds)
 
     def __len__(self):
-        return self.count * len(self._combinations)
+        return self.count * math.prod(map(len, self.asked.values()))
 
     @property
     def description(self):
         """What tells these sounds from others: the generator's weights, the seed, what is asked for, and how many."""
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(weight).tobytes() for weight in self.synthesizer.weights))
+        digest = hashlib.sha256(b"".join(weight.tobytes() for weight in self.synthesizer.weights))
         asked = {kind: list(map(int, values)) for kind, values in self.asked.items()}
         return {"generator": digest.hexdigest(), "seed": self.seed, "asked": asked, "sounds": len(self)}
 
@@ -50,21 +50,37 @@ class GeneratedSource:
 class _Shard:
     def __init__(self, source, numbers):
         self._source, self.numbers = source, numbers
-        # Sounds follow each other as those of `generate`: the first latent with all combinations, then the second.
-        self._of, combination = np.divmod(numbers, len(source._combinations))
-        self._first, self._latents = self._of[0], self._of[-1] - self._of[0] + 1
-        alike = {kind: values[0] for kind, values in source.asked.items() if len(values) == 1}
-        drawn = source.synthesizer.chosen_labels(self._latents, alike, source.seed, self._first)
-        self.labels = {kind: values[self._of - self._first] for kind, values in drawn.items()}
-        self.labels |= {kind: source._combinations[combination, i] for i, kind in enumerate(source.asked)}
+        self._of, self.labels = each_with_all(source.synthesizer, numbers, source.asked, source.seed)
 
     @functools.cached_property
     def _audio(self):
-        latents = self._source.synthesizer.latents(self._latents, self._source.seed, self._first)
-        return self._source.synthesizer.generate(latents[self._of - self._first], self.labels)
+        first, last = self._of[[0, -1]]
+        latents = self._source.synthesizer.latents(last - first + 1, self._source.seed, first)
+        return self._source.synthesizer.generate(latents[self._of - first], self.labels)
 
     def sound(self, i):
         return self._audio[i]
+
+
+def each_with_all(synthesizer, numbers, asked, seed):
+    """Return which latent each sound is of, `(count,)`, and its labels, `{kind: (count,)}`.
+
+    The first latent sounds with all combinations of the labels asked for, then the second does. What is not asked for is drawn,
+    once for each latent.
+
+    Args:
+        synthesizer: a `Synthesizer`.
+        numbers: of the sounds, `(count,)`, without a gap.
+        asked: `{kind: values}`.
+        seed: of the draws.
+    """
+    combinations = np.array(list(itertools.product(*asked.values())), np.int32)  # (combinations, kinds asked for)
+    of, combination = np.divmod(numbers, len(combinations))
+    first, last = of[[0, -1]]
+    alike = {kind: values[0] for kind, values in asked.items() if len(values) == 1}
+    drawn = synthesizer.chosen_labels(last - first + 1, alike, seed, first)
+    labels = {kind: values[of - first] for kind, values in drawn.items()}
+    return of, labels | {kind: combinations[combination, i] for i, kind in enumerate(asked)}
 
 
 def generate_shards(synthesizer, folder, count, seed=0, asked=None):

@@ -70,7 +70,7 @@ def _parser():
     command.add_argument("source", help="a run folder or a SavedModel")
     command.add_argument("--seed", type=_integer(0), default=0, help="the same seed makes the same sounds, however many [0]")
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--count", type=_integer(1, 10**9), help="how many sounds [16]; of several labels each [1]")
+    what.add_argument("--count", type=_integer(1, 10**6), help="how many sounds [16]; of several labels each [1]")
     what.add_argument("--latents", metavar="FILE.npy", help="make these latents sound, (count, latent_dim)")
     what.add_argument(
         "--interpolate", type=_integer(2, 10**4), metavar="N", help="N sounds on the way from the seed's first to its second"

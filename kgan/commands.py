@@ -1,7 +1,6 @@
 """What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
 
 import contextlib
-import itertools
 import math
 import shlex
 import sys
@@ -52,15 +51,10 @@ def train(options):
 def _train(told, run):
     """Train a run, new or not, to the end of its budget; say why where that failed."""
     from kgan.strategy import build_strategy, is_chief
-    from kgan.training.fine_tune import settings_of
-    from kgan.training.run_folder import new_config
     from kgan.training.train import train
 
-    stored = flatten(run.read_config().model_dump()) if run.exists() else {}
-    strategy = build_strategy(({"training.strategy": "auto"} | stored | told)["training.strategy"])
-    if told.get("training.start_from") and not run.exists():
-        told = settings_of(told["training.start_from"]) | told
-    config, lines = (run.resumed_config(told), []) if run.exists() else new_config(told, strategy)
+    config, lines = _resolved(told, run)
+    strategy = build_strategy(config.training.strategy)
     for line in lines if is_chief(strategy) else ():
         print(line, flush=True)
     with run.lock() if is_chief(strategy) else contextlib.nullcontext():
@@ -73,17 +67,33 @@ def _train(told, run):
     return outcome
 
 
+def _resolved(told, run):
+    """Return the configuration of a run, new or not, and lines that say what was chosen.
+
+    Of a new one the strategy comes first: processes have to find each other before anything is computed.
+    """
+    from kgan.strategy import build_strategy
+    from kgan.training.fine_tune import settings_of
+    from kgan.training.run_folder import new_config
+
+    if run.exists():
+        return run.resumed_config(told), []
+    strategy = build_strategy(_with_base(told)["training.strategy"])
+    if told.get("training.start_from"):
+        told = settings_of(told["training.start_from"]) | told
+    return new_config(told, strategy)
+
+
 def generate(options):
     """Make sounds with a run or a SavedModel; no data set is needed."""
-    shards = (options.out or "").removeprefix(SHARDS) if (options.out or "").startswith(SHARDS) else None
-    if shards is not None and (options.latents or options.interpolate or options.midi):
-        raise InputError(f"--out {SHARDS}FOLDER takes --count of a seed. Received: --latents, --interpolate or --midi.")
-    if shards is None and (options.count or 0) > LARGEST_COUNT:
-        raise InputError(f"More than {LARGEST_COUNT:,} sounds go to --out {SHARDS}FOLDER. Received: --count {options.count:,}.")
+    shards = _shards_folder(options)
     out = None if shards else _new_folder(options, "generated")
     import_tensorflow_quietly()
+    import numpy as np
+
     from kgan.audio.files import write_sounds
     from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
+    from kgan.bulk import each_with_all, generate_shards
     from kgan.synthesizer import interpolate
     from kgan.training.run_folder import load_synthesizer
 
@@ -91,21 +101,23 @@ def generate(options):
     asked = {kind: synthesizer.labels.parsed(kind, text) for kind, text in _asked_labels(options)}
     if options.midi:
         return _perform(options, synthesizer, asked, out)
+    combinations = math.prod(map(len, asked.values()))
+    count = options.count or (1 if combinations > 1 else 16)
     if shards:
-        from kgan.bulk import generate_shards
-
-        manifest = generate_shards(synthesizer, shards, options.count or 16, options.seed, asked)
+        manifest = generate_shards(synthesizer, shards, count, options.seed, asked)
         print(f"{manifest['clips']:,} sounds are in {shards}, as shards that --data takes, too.")
         return 0
-    several = math.prod(map(len, asked.values())) > 1
     if options.latents:
         latents = _read_latents(options.latents, synthesizer.latent_dim)
     elif options.interpolate:
         ends = synthesizer.latents(2, options.seed)
         latents = interpolate(*ends, options.interpolate, synthesizer.latent_distribution)
+        _, once = each_with_all(synthesizer, np.arange(1), asked, options.seed)  # what is not asked for stays on the way
+        asked |= {kind: values for kind, values in once.items() if kind not in asked}
     else:
-        latents = synthesizer.latents(options.count or (1 if several else 16), options.seed)
-    latents, labels = _each_with_all(synthesizer, latents, asked, options)
+        latents = synthesizer.latents(count, options.seed)
+    of, labels = each_with_all(synthesizer, np.arange(len(latents) * combinations), asked, options.seed)
+    latents = np.asarray(latents)[of]
     audio = synthesizer.generate(latents, labels, progress=True)
     rate_hz = synthesizer.sample_rate_hz
     shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
@@ -154,6 +166,17 @@ def listen(options):
     return 0
 
 
+def _shards_folder(options):
+    """Return the folder in `--out shards:FOLDER`, None where sounds become files."""
+    given, folder = (options.out or "").startswith(SHARDS), (options.out or "").removeprefix(SHARDS)
+    if given and (not folder or options.latents or options.interpolate or options.midi):
+        rule = f"--out {SHARDS}FOLDER takes --count of a seed."
+        raise InputError(f"{rule} Received: {'--latents, --interpolate or --midi' if folder else 'no folder'}.")
+    if not given and (options.count or 0) > LARGEST_COUNT:
+        raise InputError(f"More than {LARGEST_COUNT:,} sounds go to --out {SHARDS}FOLDER. Received: --count {options.count:,}.")
+    return folder if given else None
+
+
 def _new_folder(options, parent):
     """Return the folder that was asked for, or one named after the source."""
     out = Path(options.out or Path(parent) / Path(options.source).resolve().name).expanduser()
@@ -171,25 +194,6 @@ def _asked_labels(options):
             raise InputError(f"A label must be KIND=VALUE, such as class=kick. Received: {text}.")
         pairs.append((kind, values))
     return pairs
-
-
-def _each_with_all(synthesizer, latents, asked, options):
-    """Return latents and labels that make every latent sound with all combinations of the labels asked for, in order.
-
-    What is not asked for is drawn, once for each latent; on the way of an interpolation, once.
-    """
-    import numpy as np
-
-    combinations = np.array(list(itertools.product(*asked.values())), np.int32)  # (combinations, kinds asked for)
-    count = len(latents)
-    drawn = synthesizer.chosen_labels(
-        1 if options.interpolate else count,
-        {kind: values[0] for kind, values in asked.items() if len(values) == 1},
-        options.seed,
-    )
-    labels = {kind: np.repeat(np.resize(values, count), len(combinations)) for kind, values in drawn.items()}
-    labels |= {kind: np.tile(combinations[:, i], count) for i, kind in enumerate(asked)}
-    return np.repeat(np.asarray(latents), len(combinations), axis=0), labels
 
 
 def export(options):
@@ -255,9 +259,8 @@ def reproduce(options):
     from kgan.evaluation.classifier import ARCHITECTURES
     from kgan.evaluation.evaluator import METRICS
     from kgan.evaluation.table import check_new
-    from kgan.strategy import build_strategy
     from kgan.training.build import build_gan, build_representation
-    from kgan.training.run_folder import RunFolder, new_config
+    from kgan.training.run_folder import RunFolder
 
     folder = Path(options.out).expanduser()
     table = folder / "table.md"
@@ -271,7 +274,7 @@ def reproduce(options):
         for name, (model, representation) in EXPERIMENTS.items()
     }
     for run, values in experiments.values():
-        config = run.resumed_config(values) if run.exists() else new_config(values, build_strategy())[0]
+        config, _ = _resolved(values, run)
         build_gan(config, build_representation(config))
     sources, failures = {}, {}
     for name, (run, values) in experiments.items():
@@ -490,8 +493,13 @@ def _read_latents(path, latent_dim):
 
 
 def _default_run(told, preset):
-    base = flatten(read_yaml(configs_folder() / "base.yaml")) | told
+    base = _with_base(told)
     return Path("runs") / f"{preset or base['model'] + '_' + base['repr']}_{Path(base['data.source']).name}"
+
+
+def _with_base(told):
+    """Return `{dotted name: value}` of what is told, and of `base.yaml` where nothing is."""
+    return flatten(read_yaml(configs_folder() / "base.yaml")) | told
 
 
 def _command(name, *arguments):

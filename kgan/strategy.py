@@ -6,7 +6,10 @@ import shutil
 
 import tensorflow as tf
 
+from kgan.config import check_choice
 from kgan.errors import InputError
+
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
 
 
 @functools.cache  # collective operations can be set up once in a process
@@ -20,8 +23,9 @@ def build_strategy(name="auto"):
             where the environment lists them, else several GPUs where there are, else one.
 
     Raises:
-        InputError: there is no TPU, or no list of processes.
+        InputError: the name is unknown, there is no TPU, or no list of processes.
     """
+    check_choice("strategy", name, STRATEGIES)
     if name == "auto" and _listed():
         name = "multiworker"
     if name == "multiworker":  # first: SLURM's processes choose their GPUs before TensorFlow looks for any

@@ -1,5 +1,6 @@
 """What it costs to spread an iteration over replicas: measured here, and estimated for GPUs that are not."""
 
+import contextlib
 import json
 import os
 import socket
@@ -97,19 +98,8 @@ def _measured(way, dim, batch_size, iterations):
     """Return seconds per iteration and bytes of gradients, measured in processes of their own."""
     strategy, count = WAYS[way]
     command = [sys.executable, "-m", __name__, strategy, str(dim), str(batch_size), str(iterations)]
-    ports = []
-    for _ in range(count):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    processes = []
-    for index in range(count):
-        env = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-        if count > 1:
-            env["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(command, env=env, **streams))
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, env=env, **streams) for env in local_cluster(count)]
     told = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, told, strict=True):
         if process.returncode:
@@ -117,15 +107,34 @@ def _measured(way, dim, batch_size, iterations):
     return json.loads(told[0][0].splitlines()[-1])
 
 
-def _measure(strategy_name, dim, batch_size, iterations):
-    """Print seconds per iteration and bytes of gradients of this process's share of the work."""
+def local_cluster(count):
+    """Return the environment of each of so many processes of this machine, which find each other by `TF_CONFIG`."""
+    alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+    if count == 1:
+        return [alone]
+    with contextlib.ExitStack() as probes:
+        free = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for each in free:
+            each.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{each.getsockname()[1]}" for each in free]
+    tasks = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in range(count)]
+    return [alone | {"TF_CONFIG": json.dumps(task)} for task in tasks]
+
+
+def split_processor():
+    """Let TensorFlow take this machine's processor for two devices; only before it has computed anything."""
     import tensorflow as tf
 
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+
+
+def _measure(strategy_name, dim, batch_size, iterations):
+    """Print seconds per iteration and bytes of gradients of this process's share of the work."""
     from kgan.strategy import build_strategy
 
     if strategy_name == "mirrored":
-        two = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+        split_processor()
     strategy = build_strategy(strategy_name)
 
     import keras

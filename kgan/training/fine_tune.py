@@ -17,7 +17,7 @@ from kgan.training.build import build_gan, build_representation
 from kgan.training.run_folder import RunFolder
 
 CRITIC_STEPS = 200  # of a critic that begins anew, before the generator moves
-OF_THE_RUN = BUDGET | {"training.start_from", "data.source", "data.labels_csv", "data.split"}
+OF_THE_RUN = BUDGET | {"training.start_from", "training.strategy", "data.source", "data.labels_csv", "data.split"}
 
 
 def settings_of(source):

@@ -111,7 +111,7 @@ class RunFolder:
             InputError: something is told that the weights depend on, and it is not what the run was started with.
         """
         stored = flatten(self.read_config().model_dump())
-        told = {name: value for name, value in told.items() if value != "auto"}
+        told = {name: value for name, value in told.items() if value != "auto" or name in CHANGEABLE}
         renewed = dict.fromkeys(BUDGET) if told.keys() & BUDGET else {}
         config = validated(stored | renewed | told)
         now = flatten(config.model_dump())

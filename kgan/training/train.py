@@ -134,30 +134,31 @@ def train(config, run: RunFolder):
         f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly."
     )
     try:
-        _fit(gan, dataset, callbacks)
-    except tf.errors.UnavailableError:
-        return Outcome(gan.steps_done, failure=LOST)
+        lost = _fit(gan, dataset, callbacks)
     finally:
         bar.close()
-    if health.failure is None:
+    failure = lost or health.failure
+    if failure is None:
         synthesizer.refresh(gan)
         _export(synthesizer, config, run)
         _compare(synthesizer, sounds, config.seed)
-    return Outcome(gan.steps_done, interrupt.received, health.failure)
+    return Outcome(gan.steps_done, interrupt.received, failure)
 
 
 def _fit(gan, dataset, callbacks):
-    gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+    """Train until a callback ends it, and return why it could not go on; None where it could."""
+    try:
+        gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+    except tf.errors.UnavailableError:
+        return LOST
+    return None
 
 
 def _train_beside(gan, dataset, training):
     """Train as a process that is not the chief: until the budget in steps, the chief or a signal ends it."""
     interrupt = Interrupt()
-    try:
-        _fit(gan, dataset, [HistoryCSV(None, training.log_steps), Budget(None, training.steps), interrupt, Together()])
-    except tf.errors.UnavailableError:
-        return Outcome(gan.steps_done, failure=LOST, wrote=False)
-    return Outcome(gan.steps_done, interrupt.received, wrote=False)
+    lost = _fit(gan, dataset, [HistoryCSV(None, training.log_steps), Budget(None, training.steps), interrupt, Together()])
+    return Outcome(gan.steps_done, interrupt.received, lost, wrote=False)
 
 
 def _export(synthesizer, config, run):

@@ -8,11 +8,11 @@ import sys
 
 import tensorflow as tf
 
+from kgan.benchmarks.replicas import split_processor
 from kgan.strategy import build_strategy, is_chief
 
 if sys.argv[1] == "mirrored":
-    two = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+    split_processor()
 strategy = build_strategy(sys.argv[1])
 
 import keras  # noqa: E402

@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
+from kgan.benchmarks.replicas import local_cluster
 from kgan.errors import InputError
 from kgan.strategy import build_strategy
 from kgan.training.run_folder import load_synthesizer
-from tests.training.processes import cluster
 
 STEPS = 60
 
@@ -44,7 +44,7 @@ def options(tiny_run_options):
 def job(tmp_path_factory, options):
     """The run of two processes of which one is killed without a word, and started again, both; what they said each time."""
     run = tmp_path_factory.mktemp("job") / "run"
-    processes = start(run, options, cluster(), steps=100_000)
+    processes = start(run, options, local_cluster(2), steps=100_000)
     deadline = time.monotonic() + 240
     while len(list(run.glob("checkpoints/step_*"))) < 2:
         if time.monotonic() > deadline or processes[0].poll() is not None:
@@ -53,7 +53,7 @@ def job(tmp_path_factory, options):
     processes[1].kill()
     lost = ended(processes)
     step = max(int(folder.name[5:]) for folder in run.glob("checkpoints/step_*"))
-    return run, lost, step, step + STEPS, ended(start(run, options, cluster(), step + STEPS))
+    return run, lost, step, step + STEPS, ended(start(run, options, local_cluster(2), step + STEPS))
 
 
 def test_a_job_that_loses_a_process_ends_and_says_so(job):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.processes import cluster
+from kgan.benchmarks.replicas import local_cluster
 
 PROGRAM = Path(__file__).with_name("replicas.py")
 GANS = ("DCGAN", "WGAN", "WGANGP", "R1GAN")
@@ -18,7 +18,7 @@ GANS = ("DCGAN", "WGAN", "WGANGP", "R1GAN")
 def trained(tmp_path_factory):
     """What `replicas.py` stored, for each strategy, and for the process of `multiworker` that is not the chief."""
     folder = tmp_path_factory.mktemp("replicas")
-    environments = {"one": [os.environ], "mirrored": [os.environ], "multiworker": cluster()}
+    environments = {"one": [os.environ], "mirrored": [os.environ], "multiworker": local_cluster(2)}
     for name, several in environments.items():
         command = [sys.executable, str(PROGRAM), name, str(folder / f"{name}.npz")]
         processes = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for env in several]
