@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from kgan.benchmarks.replicas import local_cluster
 from kgan.errors import InputError
+from kgan.serving.saved_model import exported_step
 from kgan.strategy import build_strategy
 from kgan.training.run_folder import load_synthesizer
 
@@ -87,6 +89,20 @@ def test_it_learned_what_one_device_learns(job, options, tmp_path):
         np.testing.assert_allclose(mine[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
     assert ended(start(run, options, [os.environ], last + 4))[0][0] == 0
     assert weights(run, last + 4).keys() == theirs.keys()
+
+
+def test_a_signal_to_one_process_ends_all_of_them_at_the_same_iteration(tmp_path, options):
+    run = tmp_path / "run"
+    chief, other = processes = start(run, options, local_cluster(2), steps=100_000)
+    while not list(run.glob("checkpoints/step_*")):
+        assert chief.poll() is None, ended(processes)
+        time.sleep(0.1)
+    other.send_signal(signal.SIGTERM)
+    (chief_code, output, _), (other_code, *_) = ended(processes)
+    assert (chief_code, other_code) == (0, 128 + signal.SIGTERM)
+    step = max(int(folder.name[5:]) for folder in run.glob("checkpoints/step_*"))
+    assert f"{run} has done {step} iterations." in output
+    assert exported_step(run / "saved_model") == step
 
 
 def test_without_a_list_of_processes_there_is_no_multiworker(monkeypatch):
