@@ -15,7 +15,7 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=[*find_packages(include=["kgan", "kgan.*"]), "kgan.configs"],
     package_dir={"kgan.configs": "configs"},  # the same files serve a checkout and an installed package
-    package_data={"kgan.configs": ["*.yaml"], "kgan.serving": ["docker/*"]},
+    package_data={"kgan.configs": ["*.yaml"], "kgan.serving": ["docker/*"], "kgan.demo": ["page/*"]},
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "keras>=3.8,<4",
@@ -47,6 +47,7 @@ setup(
         "beam": ["apache-beam>=2.60", "universal-pathlib>=0.2.2"],
         "benchmark": ["torch>=2.4"],
         "cuda": ["tensorflow[and-cuda]>=2.18,<2.22"],
+        "demo": ["starlette>=0.37", "uvicorn>=0.29"],
         "litert": ["ai-edge-litert>=2"],
         "onnx": ["tf2onnx>=1.16", "onnxruntime>=1.17"],
         "serve": ["tensorflow-serving-api>=2.18,<2.22"],
@@ -64,6 +65,9 @@ setup(
             "onnxruntime>=1.17",
             "openvino>=2025",
             "ai-edge-litert>=2",
+            "starlette>=0.37",
+            "uvicorn>=0.29",
+            "playwright>=1.45",
         ],
     },
     entry_points={"console_scripts": ["kgan = kgan.cli:main"]},

@@ -1,4 +1,4 @@
-"""The command line: `kgan train|prepare|generate|listen|evaluate|reproduce|export|benchmark`. `--help` answers at once."""
+"""The command line: `kgan train|prepare|generate|listen|evaluate|reproduce|export|demo|benchmark`. `--help` answers at once."""
 
 import argparse
 import sys
@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
     subparsers = parser.add_subparsers(
-        required=True, metavar="train | prepare | generate | listen | evaluate | reproduce | export | benchmark"
+        required=True, metavar="train | prepare | generate | listen | evaluate | reproduce | export | demo | benchmark"
     )
     _add_train(subparsers)
     _add_prepare(subparsers)
@@ -112,6 +112,15 @@ def _parser():
         "--format", metavar="NAME,...", default="savedmodel", help="beside the SavedModel: onnx, litert, each run and compared"
     )
     command.add_argument("--half", action="store_true", help="store the SavedModel's weights as float16: half the size")
+    _add_best(command)
+
+    command = _add_command(
+        subparsers, "demo", commands.demo, "kgan demo saved_models/NAME\nkgan demo runs/drums --port 0 --no-browser"
+    )
+    command.add_argument("source", help="a run folder or a SavedModel")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in [127.0.0.1]")
+    command.add_argument("--port", type=_integer(0, 65535), default=8765, help="0 for any free one [8765]")
+    command.add_argument("--no-browser", action="store_true", help="do not open the page")
     _add_best(command)
 
     _add_benchmark(subparsers)

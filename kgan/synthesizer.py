@@ -186,13 +186,22 @@ def item_latents(count, seed, latent_dim, distribution, first=0):
 
 
 def interpolate(start, end, count, distribution="normal"):
-    """Return `count` latents from `start` to `end`, both `(latent_dim,)`, ends included.
+    """Return `count` latents from `start` to `end`, both `(latent_dim,)`, ends included, see `between`."""
+    return between(start, end, np.linspace(0.0, 1.0, count)[:, None], distribution)
+
+
+def between(start, end, t, distribution="normal"):
+    """Return the latent at `t` on the way from `start`, 0, to `end`, 1.
 
     Normal latents lie near a sphere, so the path follows its surface (slerp); uniform ones are joined by a straight line.
 
+    Args:
+        start, end: `(latent_dim,)`.
+        t: a number, or `(count, 1)`.
+        distribution: `"normal"` or `"uniform"`.
+
     Reference: White 2016, "Sampling Generative Networks", section 2.1. https://arxiv.org/abs/1609.04468
     """
-    t = np.linspace(0.0, 1.0, count)[:, None]
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
     cosine = start @ end / (np.linalg.norm(start) * np.linalg.norm(end))
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))

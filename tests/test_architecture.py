@@ -17,7 +17,7 @@ LAYERS = [  # each may import what stands above it
     {"evaluation", "midi", "bulk"},
     {"callbacks", "serving"},
     {"training"},
-    {"benchmarks"},
+    {"benchmarks", "demo"},
     {"commands"},
     {"cli"},
 ]

@@ -1,0 +1,79 @@
+// The pictures of a sound: its waveform, and its log spectrogram from -80 dB to full scale.
+
+const FFT_SAMPLES = 1024;
+const FLOOR_DB = -80;
+const STOPS = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
+
+export function drawWave(canvas, samples) {
+  const pen = canvas.getContext("2d");
+  const { width, height } = canvas;
+  pen.fillStyle = "#000";
+  pen.fillRect(0, 0, width, height);
+  pen.fillStyle = "#ffb454";
+  for (let x = 0; x < width; x++) {
+    const part = samples.subarray(Math.floor((x * samples.length) / width), Math.floor(((x + 1) * samples.length) / width) + 1);
+    let [low, high] = [1, -1];
+    for (const value of part) { low = Math.min(low, value); high = Math.max(high, value); }
+    pen.fillRect(x, ((1 - high) * height) / 2, 1, Math.max(1, ((high - low) * height) / 2));
+  }
+}
+
+export function drawSpectrogram(canvas, samples) {
+  const pen = canvas.getContext("2d");
+  const { width, height } = canvas;
+  const picture = pen.createImageData(width, height);
+  const bins = FFT_SAMPLES / 2;
+  for (let x = 0; x < width; x++) {
+    const levels = levelsDb(samples, Math.round(((x + 0.5) * samples.length) / width - FFT_SAMPLES / 2));
+    for (let y = 0; y < height; y++) {
+      const level = levels[Math.floor(((height - 1 - y + 0.5) * bins) / height)];
+      picture.data.set([...color(1 - Math.min(0, Math.max(FLOOR_DB, level)) / FLOOR_DB), 255], 4 * (y * width + x));
+    }
+  }
+  pen.putImageData(picture, 0, 0);
+}
+
+function color(share) {
+  const place = share * (STOPS.length - 1);
+  const i = Math.min(STOPS.length - 2, Math.floor(place));
+  return STOPS[i].map((from, k) => from + (place - i) * (STOPS[i + 1][k] - from));
+}
+
+// Decibels of the frame that begins at a sample, a full-scale sine being 0; what lies outside the sound is silence.
+export function levelsDb(samples, start) {
+  const real = new Float32Array(FFT_SAMPLES);
+  const imag = new Float32Array(FFT_SAMPLES);
+  for (let i = 0; i < FFT_SAMPLES; i++) {
+    real[i] = (samples[start + i] || 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / FFT_SAMPLES));
+  }
+  fft(real, imag);
+  const levels = new Float32Array(FFT_SAMPLES / 2);
+  for (let k = 0; k < levels.length; k++) levels[k] = 20 * Math.log10(Math.hypot(real[k], imag[k]) / (FFT_SAMPLES / 4) + 1e-8);
+  return levels;
+}
+
+// In place; Cooley and Tukey's, decimation in time.
+function fft(real, imag) {
+  const n = real.length;
+  for (let i = 1, j = 0; i < n; i++) {
+    let bit = n >> 1;
+    for (; j & bit; bit >>= 1) j ^= bit;
+    j ^= bit;
+    if (i < j) {
+      [real[i], real[j]] = [real[j], real[i]];
+      [imag[i], imag[j]] = [imag[j], imag[i]];
+    }
+  }
+  for (let size = 2; size <= n; size *= 2) {
+    for (let k = 0; k < size / 2; k++) {
+      const [c, s] = [Math.cos((-2 * Math.PI * k) / size), Math.sin((-2 * Math.PI * k) / size)];
+      for (let i = k; i < n; i += size) {
+        const j = i + size / 2;
+        const [a, b] = [real[j] * c - imag[j] * s, real[j] * s + imag[j] * c];
+        [real[j], imag[j]] = [real[i] - a, imag[i] - b];
+        real[i] += a;
+        imag[i] += b;
+      }
+    }
+  }
+}

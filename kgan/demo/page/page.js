@@ -1,0 +1,290 @@
+// The page: one state, which the address holds, and what changes it.
+
+import { drawSpectrogram, drawWave } from "./draw.js";
+import { Keyboard, noteName } from "./keyboard.js";
+import { Sequencer, STEPS } from "./sequencer.js";
+import { Player } from "./sounds.js";
+
+const TRACKS = 8;
+const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // of the sequencer's sounds: a pentatonic, the bass below
+const MIDDLE = 60;
+const RETRIGGER_MS = 150;
+const element = (id) => document.getElementById(id);
+const model = await (await fetch("model.json")).json();
+const pitched = "pitch" in model.labels;
+const pitches = new Set((model.labels.pitch ?? []).map(([value]) => value));
+const kinds = Object.keys(model.labels).filter((kind) => kind !== "pitch");
+const player = new Player(model.sample_rate_hz);
+
+// State and address
+
+const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+const nearestPitch = (note) => [...pitches].reduce((best, pitch) => (Math.abs(pitch - note) < Math.abs(best - note) ? pitch : best));
+
+function read() {
+  const told = new URLSearchParams(location.hash.slice(1));
+  const numbers = (name, count, fallback) => {
+    const values = (told.get(name) ?? "").split(",").map(Number);
+    return told.has(name) && values.length === count && values.every(Number.isFinite) ? values : fallback();
+  };
+  const seeds = numbers("seeds", 4, () => Array.from({ length: 4 }, randomSeed));
+  const [x, y] = numbers("at", 2, () => [0, 0]);
+  const tracks = numbers("tracks", TRACKS, () => Array.from({ length: TRACKS }, (_, t) => (pitched ? seeds[0] : randomSeed())));
+  const notes = numbers("notes", TRACKS, () => SCALE.map((step) => MIDDLE + step));
+  const steps = numbers("steps", TRACKS, () => Array(TRACKS).fill(0));
+  return {
+    seeds, x, y,
+    sliders: numbers("sliders", model.sliders.length, () => model.sliders.map(() => 0)),
+    labels: Object.fromEntries(kinds.map((kind) => [kind, told.get(kind) ?? ""])),
+    octave: numbers("octave", 1, () => [Math.floor((pitched ? nearestPitch(MIDDLE) : MIDDLE) / 12) * 12])[0],
+    tempo: numbers("tempo", 1, () => [110])[0],
+    tracks: tracks.map((seed, t) => ({
+      seed,
+      note: pitched ? nearestPitch(notes[t]) : notes[t],
+      cells: Array.from({ length: STEPS }, (_, step) => Boolean((steps[t] >> step) & 1)),
+    })),
+  };
+}
+
+const state = read();
+let last = { note: pitched ? nearestPitch(MIDDLE) : MIDDLE, real: false };
+let realNumber = 0;
+
+function write() {
+  const { tracks } = state;
+  const told = new URLSearchParams({
+    seeds: state.seeds, at: [state.x, state.y], sliders: state.sliders, ...chosenLabels(), octave: state.octave, tempo: state.tempo,
+    tracks: tracks.map(({ seed }) => seed), notes: tracks.map(({ note }) => note),
+    steps: tracks.map(({ cells }) => cells.reduce((bits, on, step) => bits + on * 2 ** step, 0)),
+  });
+  history.replaceState(null, "", `#${told.toString().replaceAll("%2C", ",")}`);
+}
+
+const chosenLabels = () => Object.fromEntries(kinds.filter((kind) => state.labels[kind] !== "").map((kind) => [kind, state.labels[kind]]));
+const withLabels = (note) => ({ ...chosenLabels(), ...(pitched ? { pitch: note } : {}) });
+
+function soundAddress(note, { seeds, x, y } = state) {
+  return `sound.wav?${new URLSearchParams({ seeds, x, y, sliders: state.sliders, ...withLabels(note) })}`;
+}
+
+const rateOf = (note) => (pitched ? 1 : 2 ** ((note - MIDDLE) / 12));  // without pitches a sound is played faster or slower
+
+// Playing and showing
+
+player.failed = (error) => { element("status").textContent = error.message; };
+
+function play(note, { gain = 1, event = null, real = false } = {}) {
+  last = { note, real };
+  const address = real ? `real.wav?${new URLSearchParams({ number: realNumber, ...withLabels(note) })}` : soundAddress(note);
+  const pressedMs = event?.timeStamp ?? performance.now();
+  const voice = player.play(address, { gain, rate: real ? 1 : rateOf(note) });
+  voice.started.then((sound) => {
+    const waitedMs = performance.now() - pressedMs + 1000 * player.outputLatencyS;
+    show(sound, real, note, waitedMs);
+  }, () => {});
+  return voice;
+}
+
+function show({ buffer, name }, real, note, waitedMs) {
+  const samples = buffer.getChannelData(0);
+  const status = element("status");
+  const what = real ? `B, a real one: ${name}` : `A, generated${pitched ? `: ${noteName(note)}` : ""}`;
+  status.textContent = `${what}. Heard ${Math.round(waitedMs)} ms after the key.`;
+  Object.assign(status.dataset, { latencyMs: waitedMs, peak: samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0), real });
+  requestAnimationFrame(() => {
+    drawWave(element("wave"), samples);
+    drawSpectrogram(element("spectrogram"), samples);
+  });
+}
+
+let retriggered = 0;
+function changed({ heard = true } = {}) {
+  write();
+  if (!heard || performance.now() - retriggered < RETRIGGER_MS) return;
+  retriggered = performance.now();
+  play(last.note);
+}
+
+// Timbre
+
+const pad = element("pad");
+
+function placeKnob() {
+  Object.assign(element("knob").style, { left: `${100 * state.x}%`, top: `${100 * state.y}%` });
+  pad.setAttribute("aria-label", `Between the sounds: ${Math.round(100 * state.x)} % right, ${Math.round(100 * state.y)} % down`);
+}
+
+function moveTo(x, y) {
+  [state.x, state.y] = [x, y].map((value) => Math.round(1000 * Math.min(1, Math.max(0, value))) / 1000);
+  placeKnob();
+  changed();
+}
+
+function follow(event) {
+  const box = pad.getBoundingClientRect();
+  moveTo((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+}
+
+pad.addEventListener("pointerdown", (event) => { pad.setPointerCapture(event.pointerId); follow(event); });
+pad.addEventListener("pointermove", (event) => { if (pad.hasPointerCapture(event.pointerId)) follow(event); });
+pad.addEventListener("pointerup", () => { retriggered = 0; changed(); });
+pad.addEventListener("keydown", (event) => {
+  const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.code];
+  if (!way) return;
+  event.preventDefault();
+  moveTo(state.x + 0.05 * way[0], state.y + 0.05 * way[1]);
+});
+
+for (const button of document.querySelectorAll(".corner")) {
+  button.addEventListener("click", () => {
+    const corner = +button.dataset.corner;
+    state.seeds[corner] = randomSeed();
+    [state.x, state.y] = [corner % 2, Math.floor(corner / 2)];
+    placeKnob();
+    changed();
+  });
+}
+
+element("dice").addEventListener("click", () => {
+  state.seeds = state.seeds.map(randomSeed);
+  changed();
+});
+
+model.sliders.forEach(([less, more], i) => {
+  const line = document.createElement("label");
+  line.className = "slider";
+  line.innerHTML = '<span></span><input type="range" step="0.1"><span></span>';
+  const [left, input, right] = line.children;
+  [left.textContent, right.textContent] = [less, more];
+  Object.assign(input, { min: -model.slider_range, max: model.slider_range, value: state.sliders[i] });
+  input.setAttribute("aria-label", `${less} or ${more}`);
+  input.addEventListener("input", () => { state.sliders[i] = +input.value; changed(); });
+  input.addEventListener("dblclick", () => { input.value = 0; input.dispatchEvent(new Event("input")); });
+  element("sliders").append(line);
+});
+
+for (const kind of kinds) {
+  const line = document.createElement("label");
+  const select = document.createElement("select");
+  select.id = `label-${kind}`;
+  select.append(new Option("any", ""), ...model.labels[kind].map(([value, name]) => new Option(name, value)));
+  select.value = state.labels[kind];
+  select.addEventListener("change", () => { state.labels[kind] = select.value; changed(); });
+  line.append(`${kind} `, select);
+  element("labels").append(line);
+}
+
+// Keyboard
+
+const known = (note) => (pitched ? pitches.has(note) : note >= 24 && note <= 96);
+const keyboard = new Keyboard(element("keyboard"), (note, gain, event) => play(note, { gain, event }), known);
+
+function showOctave(first) {
+  state.octave = Math.min(96, Math.max(0, first));
+  keyboard.show(state.octave);
+  element("octave").textContent = `from ${noteName(state.octave)}`;
+  changed({ heard: false });
+}
+
+element("octave-down").addEventListener("click", () => showOctave(state.octave - 12));
+element("octave-up").addEventListener("click", () => showOctave(state.octave + 12));
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("select")) return;
+  const way = { KeyZ: -12, KeyX: 12 }[event.code];
+  if (way) showOctave(state.octave + way);
+});
+element("keyboard-help").textContent = `The letters on the keys play, Z and X change the octave. ${pitched
+  ? "What this generator was not trained on has no key." : "This generator knows no pitches: keys play its sound faster or slower."}`;
+
+// A and B, saving, link, MIDI, volume
+
+element("play-generated").addEventListener("click", (event) => play(last.note, { event }));
+element("play-real").addEventListener("click", (event) => {
+  realNumber += last.real ? 1 : 0;
+  play(last.note, { event, real: true });
+});
+element("save").addEventListener("click", async () => {
+  const { wav } = await player.fetch(soundAddress(last.note));
+  const anchor = document.createElement("a");
+  anchor.href = URL.createObjectURL(new Blob([wav], { type: "audio/wav" }));
+  anchor.download = `${model.name}_${pitched ? `${last.note}_` : ""}${state.seeds[0]}.wav`;
+  anchor.click();
+  URL.revokeObjectURL(anchor.href);
+});
+element("link").addEventListener("click", async () => {
+  write();
+  try {
+    await navigator.clipboard.writeText(location.href);
+    element("status").textContent = "The address is in the clipboard. It makes the same sounds wherever this model is served.";
+  } catch {
+    element("status").textContent = "The browser keeps its clipboard closed: copy the page's address from its bar.";
+  }
+});
+element("midi").addEventListener("click", async () => {
+  try {
+    const count = await keyboard.connectMidi();
+    element("status").textContent = count ? `${count} MIDI inputs play.` : "No MIDI keyboard is there yet; one that comes will play.";
+  } catch {
+    element("status").textContent = "This browser gives no access to MIDI.";
+  }
+});
+element("volume").addEventListener("input", ({ target }) => { player.master.gain.value = target.value ** 2; });
+player.master.gain.value = element("volume").value ** 2;
+
+// Sequencer
+
+const addressOf = ({ seed, note }) => soundAddress(note, { seeds: [seed, seed, seed, seed], x: 0, y: 0 });
+const playTrack = (track, at = 0) => player.play(addressOf(track), { rate: rateOf(track.note), at });
+const sequencer = new Sequencer(element("steps"), state.tracks, playTrack, () => changed({ heard: false }));
+
+sequencer.draw((track, t) => {
+  const hear = document.createElement("button");
+  hear.textContent = `▶ ${t + 1}`;
+  hear.setAttribute("aria-label", `Play sound ${t + 1}`);
+  hear.addEventListener("click", () => playTrack(track));
+  const dice = document.createElement("button");
+  dice.textContent = "⚄";
+  dice.setAttribute("aria-label", `Draw sound ${t + 1}`);
+  dice.addEventListener("click", () => {
+    track.seed = randomSeed();
+    playTrack(track);
+    changed({ heard: false });
+  });
+  const select = document.createElement("select");
+  select.setAttribute("aria-label", `Pitch of sound ${t + 1}`);
+  const notes = Array.from({ length: 73 }, (_, i) => 24 + i).filter(known);
+  select.append(...notes.map((note) => new Option(noteName(note), note)));
+  select.value = track.note;
+  select.addEventListener("change", () => {
+    track.note = +select.value;
+    playTrack(track);
+    changed({ heard: false });
+  });
+  return [hear, dice, select];
+});
+
+function showTempo() {
+  sequencer.tempo = state.tempo;
+  element("tempo").value = state.tempo;
+  element("tempo-shown").textContent = `${state.tempo} / min`;
+}
+
+element("tempo").addEventListener("input", ({ target }) => { state.tempo = +target.value; showTempo(); changed({ heard: false }); });
+element("clear").addEventListener("click", () => sequencer.clear());
+element("run").addEventListener("click", async ({ target }) => {
+  if (sequencer.running) {
+    sequencer.stop();
+  } else {
+    await Promise.allSettled(state.tracks.filter(({ cells }) => cells.some(Boolean)).map((track) => player.fetch(addressOf(track))));
+    sequencer.start(player.context);
+  }
+  target.setAttribute("aria-pressed", sequencer.running);
+  target.textContent = sequencer.running ? "Stop" : "Play";
+});
+
+element("model").textContent = `${model.name}, ${model.step.toLocaleString()} iterations`;
+document.title = `${model.name} - kgan`;
+placeKnob();
+showTempo();
+showOctave(state.octave);
+document.body.dataset.ready = "true";

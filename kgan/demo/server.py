@@ -1,0 +1,159 @@
+"""The page and the three addresses that it asks: the model, a sound, a real sound."""
+
+import io
+import ipaddress
+import socket
+from importlib.resources import files
+
+import soundfile
+
+from kgan.demo.instrument import SLIDER_RANGE, Timbre
+from kgan.errors import InputError
+
+LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+LARGEST_SEED, LARGEST_LABEL = 2**32 - 1, 2**31 - 1
+LARGEST_HEAD = 16_384  # bytes of a request, which has no body, still incomplete after what one read of the socket brings
+MOST_CONNECTIONS = 100
+CORNERS = 4
+HEADERS = {
+    "content-security-policy": "default-src 'self'",  # nothing of the page comes from elsewhere
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",  # another model may be served here later
+}
+
+
+def build_app(instrument, name, hosts=("*",)):
+    """Return the ASGI application of an `Instrument`.
+
+    * `/model.json` says what can be asked for.
+    * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&pitch=60` is a sound of a `Timbre`, with labels by their kinds' names.
+    * `/real.wav?pitch=60&number=0` is a real one, its name in the header `x-name`.
+
+    What cannot be had is answered by 400 and a sentence that says why.
+
+    Args:
+        instrument: an `Instrument`.
+        name: what the page calls the model.
+        hosts: names that the server may be addressed by: a page elsewhere could reach it by a name of its own.
+    """
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Mount, Route
+    from starlette.staticfiles import StaticFiles
+
+    synthesizer = instrument.synthesizer
+    labels = synthesizer.labels
+
+    def model(request):
+        return JSONResponse(
+            {
+                "name": name,
+                "step": int(synthesizer.step),
+                "sample_rate_hz": synthesizer.sample_rate_hz,
+                "labels": {kind: [[int(value), labels.named(kind, value)] for value in labels.values[kind]]
+                           for kind in labels.kinds},
+                "sliders": list(instrument.sliders),
+                "slider_range": SLIDER_RANGE,
+            }
+        )  # fmt: skip
+
+    def sound(request):
+        timbre, asked = _timbre(request.query_params), _asked(labels, request.query_params)
+        return wav(instrument.play(timbre, asked))
+
+    def real(request):
+        number = _number(request.query_params, "number", 0, LARGEST_SEED)
+        audio, called = instrument.real_sound(_asked(labels, request.query_params), number)
+        return wav(audio, {"x-name": called.encode("ascii", "replace").decode()})
+
+    def wav(audio, headers=None):
+        encoded = io.BytesIO()
+        soundfile.write(encoded, audio, synthesizer.sample_rate_hz, subtype="PCM_16", format="WAV")
+        return Response(encoded.getvalue(), media_type="audio/wav", headers=headers)
+
+    def refused(request, error):
+        return PlainTextResponse(str(error), status_code=400)
+
+    page = StaticFiles(directory=str(files("kgan.demo") / "page"), html=True)
+    routes = [Route("/model.json", model), Route("/sound.wav", sound), Route("/real.wav", real), Mount("/", page)]
+    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)), Middleware(_WithHeaders)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers={InputError: refused})
+
+
+def serve(instrument, name, host, port, ready):
+    """Serve the page until Ctrl-C.
+
+    Args:
+        instrument, name: see `build_app`.
+        host: the address to listen on. By a loopback address no other machine can reach it.
+        port: 0 for any free one.
+        ready: function that is called with the page's address.
+
+    Raises:
+        InputError: the address cannot be listened on.
+    """
+    import uvicorn
+
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[4][:2], family=address[0])
+    except OSError as error:
+        rule = "The page needs an address of this machine and a free port."
+        raise InputError(f"{rule} Received: {host}, {port} ({error}).") from None
+    own = ipaddress.ip_address(address[4][0]).is_loopback
+    app = build_app(instrument, name, LOOPBACK_NAMES if own else ["*"])
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        http="h11",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=1,
+    )
+    with listener:
+        ready(f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+class _WithHeaders:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        async def with_headers(message):
+            if message["type"] == "http.response.start":
+                message["headers"] += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def _timbre(query):
+    seeds = tuple(_parsed(text, int, "A seed", 0, LARGEST_SEED) for text in query.get("seeds", "").split(","))
+    if len(seeds) != CORNERS:
+        raise InputError(f"`seeds` must be {CORNERS} integers. Received: {len(seeds)}.")
+    texts = query.get("sliders", "").split(",") if query.get("sliders") else []
+    sliders = tuple(_parsed(text, float, "A slider", -SLIDER_RANGE, SLIDER_RANGE) for text in texts)
+    x, y = (_parsed(query.get(name, "0"), float, f"`{name}`", 0, 1) for name in "xy")
+    return Timbre(seeds, x, y, sliders)
+
+
+def _number(query, name, low, high):
+    return _parsed(query.get(name, str(low)), int, f"`{name}`", low, high)
+
+
+def _parsed(text, kind, name, low, high):
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value <= high:
+        noun = "an integer" if kind is int else "a number"
+        raise InputError(f"{name} must be {noun} from {low} to {high}. Received: {text[:40]}.")
+    return value
+
+
+def _asked(labels, query):
+    return {kind: _number(query, kind, 0, LARGEST_LABEL) for kind in labels.kinds if kind in query}
