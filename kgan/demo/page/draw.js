@@ -22,12 +22,14 @@ export function drawSpectrogram(canvas, samples) {
   const pen = canvas.getContext("2d");
   const { width, height } = canvas;
   const picture = pen.createImageData(width, height);
+  const pixels = new Uint32Array(picture.data.buffer);
   const bins = FFT_SAMPLES / 2;
   for (let x = 0; x < width; x++) {
     const levels = levelsDb(samples, Math.round(((x + 0.5) * samples.length) / width - FFT_SAMPLES / 2));
     for (let y = 0; y < height; y++) {
       const level = levels[Math.floor(((height - 1 - y + 0.5) * bins) / height)];
-      picture.data.set([...color(1 - Math.min(0, Math.max(FLOOR_DB, level)) / FLOOR_DB), 255], 4 * (y * width + x));
+      const share = 1 - Math.min(0, Math.max(FLOOR_DB, level)) / FLOOR_DB;
+      pixels[y * width + x] = PALETTE[Math.round(share * (PALETTE.length - 1))];
     }
   }
   pen.putImageData(picture, 0, 0);
@@ -39,13 +41,16 @@ function color(share) {
   return STOPS[i].map((from, k) => from + (place - i) * (STOPS[i + 1][k] - from));
 }
 
+const PALETTE = new Uint32Array(Uint8ClampedArray.from({ length: 1024 }, (_, i) => [...color(Math.floor(i / 4) / 255), 255][i % 4]).buffer);
+const WINDOW = Float32Array.from({ length: FFT_SAMPLES }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / FFT_SAMPLES));
+const COSINES = Float32Array.from({ length: FFT_SAMPLES / 2 }, (_, k) => Math.cos((2 * Math.PI * k) / FFT_SAMPLES));
+const SINES = Float32Array.from({ length: FFT_SAMPLES / 2 }, (_, k) => -Math.sin((2 * Math.PI * k) / FFT_SAMPLES));
+
 // Decibels of the frame that begins at a sample, a full-scale sine being 0; what lies outside the sound is silence.
 export function levelsDb(samples, start) {
   const real = new Float32Array(FFT_SAMPLES);
   const imag = new Float32Array(FFT_SAMPLES);
-  for (let i = 0; i < FFT_SAMPLES; i++) {
-    real[i] = (samples[start + i] || 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / FFT_SAMPLES));
-  }
+  for (let i = 0; i < FFT_SAMPLES; i++) real[i] = (samples[start + i] || 0) * WINDOW[i];
   fft(real, imag);
   const levels = new Float32Array(FFT_SAMPLES / 2);
   for (let k = 0; k < levels.length; k++) levels[k] = 20 * Math.log10(Math.hypot(real[k], imag[k]) / (FFT_SAMPLES / 4) + 1e-8);
@@ -66,11 +71,14 @@ function fft(real, imag) {
   }
   for (let size = 2; size <= n; size *= 2) {
     for (let k = 0; k < size / 2; k++) {
-      const [c, s] = [Math.cos((-2 * Math.PI * k) / size), Math.sin((-2 * Math.PI * k) / size)];
+      const c = COSINES[(k * n) / size];
+      const s = SINES[(k * n) / size];
       for (let i = k; i < n; i += size) {
         const j = i + size / 2;
-        const [a, b] = [real[j] * c - imag[j] * s, real[j] * s + imag[j] * c];
-        [real[j], imag[j]] = [real[i] - a, imag[i] - b];
+        const a = real[j] * c - imag[j] * s;
+        const b = real[j] * s + imag[j] * c;
+        real[j] = real[i] - a;
+        imag[j] = imag[i] - b;
         real[i] += a;
         imag[i] += b;
       }

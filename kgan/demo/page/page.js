@@ -9,6 +9,7 @@ const TRACKS = 8;
 const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // of the sequencer's sounds: a pentatonic, the bass below
 const MIDDLE = 60;
 const RETRIGGER_MS = 150;
+const AHEAD_AFTER_MS = 400;
 const element = (id) => document.getElementById(id);
 const model = await (await fetch("model.json")).json();
 const pitched = "pitch" in model.labels;
@@ -97,9 +98,21 @@ function show({ buffer, name }, real, note, waitedMs) {
   });
 }
 
+// The keys in view are fetched ahead, one by one, once a timbre stays: a key then sounds at once.
+let ahead = 0;
+async function fetchAhead() {
+  const mine = ++ahead;
+  await new Promise((done) => setTimeout(done, AHEAD_AFTER_MS));
+  for (const key of document.querySelectorAll(".key:not(:disabled)")) {
+    if (mine !== ahead) return;
+    await player.fetch(soundAddress(+key.dataset.note)).catch(() => {});
+  }
+}
+
 let retriggered = 0;
 function changed({ heard = true } = {}) {
   write();
+  fetchAhead();
   if (!heard || performance.now() - retriggered < RETRIGGER_MS) return;
   retriggered = performance.now();
   play(last.note);
