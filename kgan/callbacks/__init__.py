@@ -1,5 +1,6 @@
 """Keras callbacks for `gan.fit`, in a script or in a notebook. They count by the model's own `step`."""
 
+from kgan.callbacks.board import Board
 from kgan.callbacks.budget import Budget
 from kgan.callbacks.checkpoint import Checkpoint
 from kgan.callbacks.health_watch import HealthWatch
@@ -12,6 +13,7 @@ from kgan.callbacks.throughput import Throughput
 from kgan.callbacks.together import Together
 
 __all__ = [
+    "Board",
     "Budget",
     "Checkpoint",
     "HealthWatch",

@@ -5,9 +5,11 @@ import tensorflow as tf
 
 from kgan.callbacks.rows import read_rows, write_rows
 
+GROUPS = {"loss": "losses", "gap": "losses", "penalty": "penalties", "norm": "gradients", "second": "speed"}  # by the last word
+
 
 class HistoryCSV(keras.callbacks.Callback):
-    """Write the mean of every term over the last `every_steps` iterations to a CSV file, and to TensorBoard.
+    """Write the mean of every term over the last `every_steps` iterations to a CSV file, and to TensorBoard, in groups.
 
     The means of the model are reset after each row. Where the file exists, its rows up to the model's step are kept and
     new ones follow, so that a resumed run reads as one.
@@ -42,7 +44,7 @@ class HistoryCSV(keras.callbacks.Callback):
         if self._writer is not None:
             with self._writer.as_default(step=step):
                 for name, value in (logs or {}).items():
-                    tf.summary.scalar(name, value)
+                    tf.summary.scalar(f"{GROUPS.get(name.rpartition('_')[2], 'other')}/{name}", value)
             self._writer.flush()
         self.model.reset_metrics()
 

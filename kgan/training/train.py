@@ -10,6 +10,7 @@ from tqdm import tqdm
 from kgan.audio.pitch import FRAME_S, estimate_pitch
 from kgan.audio.signal import mono
 from kgan.callbacks import (
+    Board,
     Budget,
     Checkpoint,
     HealthWatch,
@@ -20,6 +21,7 @@ from kgan.callbacks import (
     Throughput,
     Together,
 )
+from kgan.config import flatten
 from kgan.data.pipeline import training_dataset
 from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
 from kgan.labels import Labels
@@ -31,6 +33,7 @@ from kgan.training.fine_tune import start_from, train_new_critic
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
+SOUNDS_ON_MAP = 16  # for each sound of a preview
 LOST = "Another process of this job was lost. Start all of them again with the same command."
 
 
@@ -131,6 +134,7 @@ def _train(config, run, interrupt):
         checkpoint,
         preview,
         *scores,
+        Board(synthesizer, run.logs, flatten(config.model_dump()), SOUNDS_ON_MAP * training.preview_count, config.seed),
         budget,
         interrupt,
         *([Together()] if is_multiworker(strategy) else []),

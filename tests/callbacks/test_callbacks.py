@@ -10,13 +10,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from kgan.audio.files import read_audio
-from kgan.callbacks import Budget, Checkpoint, HealthWatch, HistoryCSV, Interrupt, Preview, ProgressBar, Throughput
+from kgan.callbacks import Board, Budget, Checkpoint, HealthWatch, HistoryCSV, Interrupt, Preview, ProgressBar, Throughput
+from kgan.callbacks.board import write_map
 from kgan.callbacks.health_watch import diagnose_audio, diagnose_gaps
 from kgan.data.pipeline import training_dataset
 from kgan.files import whole_folder
-from kgan.gans import DCGAN
+from kgan.gans import DCGAN, WGANGP
 from kgan.representations import Wave
 from kgan.synthesizer import Synthesizer
 
@@ -162,7 +164,17 @@ def test_diagnoses_by_hand(rng):
     assert diagnose_gaps([], 1e6) == set()
 
 
-# Preview, HistoryCSV
+# Preview, HistoryCSV, Board
+
+
+def events_in(logs):
+    """Return what TensorBoard reads in a folder: pairs of a step and a value."""
+    return [
+        (event.step, value)
+        for file in logs.glob("events.*")
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    ]
 
 
 def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
@@ -178,14 +190,48 @@ def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
         written = read_audio(folders[-1] / f"{i:04d}.wav", 16000)[:, 0]
         assert np.abs(written - expected[i]).max() <= 1 / 32767
     assert (folders[0] / "contact_sheet.png").read_bytes()[1:4] == b"PNG"
-    events = [
-        (event.step, value.tag)
-        for file in (tmp_path / "logs").iterdir()
-        for event in tf.compat.v1.train.summary_iterator(str(file))
-        for value in event.summary.value
+    events = events_in(tmp_path / "logs")
+    assert {step for step, value in events if value.tag.startswith("contact_sheet")} == {2, 4, 5}
+    assert {step for step, value in events if value.tag.startswith("sounds")} == {2, 4, 5}
+
+
+def test_curves_are_grouped_by_meaning(make_gan, fit, tmp_path):
+    fit(make_gan(WGANGP, n_critic=1), 2, [Throughput(4), HistoryCSV(tmp_path / "history.csv", 2, log_dir=tmp_path)])
+    assert {value.tag for _, value in events_in(tmp_path)} == {
+        "losses/critic_loss", "losses/generator_loss", "losses/score_gap", "penalties/gradient_penalty",
+        "gradients/critic_gradient_norm", "gradients/generator_gradient_norm",
+        "speed/iterations_per_second", "speed/examples_per_second",
+    }  # fmt: skip
+
+
+def test_the_board_lists_hyper_parameters_and_places_sounds_by_their_levels(conditional, tmp_path):
+    synthesizer, _ = conditional
+    board = Board(synthesizer, tmp_path, {"batch_size": 8, "labels": ["pitch"], "minutes": None}, count=5, seed=3)
+    board.on_train_begin()
+    (info,) = [
+        value.metadata.plugin_data.content for _, value in events_in(tmp_path) if value.tag.endswith("session_start_info")
     ]
-    assert {step for step, tag in events if tag.startswith("contact_sheet")} == {2, 4, 5}
-    assert {step for step, tag in events if tag.startswith("sounds")} == {2, 4, 5}
+    told = plugin_data_pb2.HParamsPluginData.FromString(info).session_start_info.hparams
+    assert (told["batch_size"].number_value, told["labels"].string_value, told["minutes"].string_value) == (
+        8,
+        "['pitch']",
+        "None",
+    )
+
+    t = np.arange(4096) / 16000
+    audio = np.stack([np.zeros(4096), np.sin(2 * np.pi * 500 * t), np.where(t < 0.128, 0, np.sin(2 * np.pi * 500 * t))])
+    write_map(tmp_path, audio, 16000, {"pitch": ["1", "2", "3"]})
+    places = np.loadtxt(tmp_path / "map" / "places.tsv", delimiter="\t").reshape(3, 8, 32)
+    np.testing.assert_allclose(places[0], np.log(1e-6), atol=1e-3)  # silence
+    assert places[1].mean(axis=0).argmax() in (5, 6)  # HTK's mel of 500 Hz lies at 0.22 of those from 40 to 7800 Hz: band 6
+    np.testing.assert_allclose(places[2, :3], places[0, :3], atol=1e-3)  # begins in the middle
+    np.testing.assert_allclose(places[2, 5:], places[1, 5:], atol=1e-2)
+    assert (tmp_path / "map" / "sounds.tsv").read_text() == "sound\tpitch\n0\t1\n1\t2\n2\t3\n"
+    sprite = tf.io.decode_png((tmp_path / "map" / "sounds.png").read_bytes()).numpy()
+    assert sprite.shape == (96, 96, 3)
+    assert sprite[:48, :48].max() == sprite[:48, :48, 2].max() <= 4  # silence: magma's darkest
+    assert sprite[40:48, 48:].max() > 100  # low frequencies are below
+    assert "map/places.tsv" in (tmp_path / "projector_config.pbtxt").read_text()
 
 
 def test_history_rows_are_means_over_their_steps_and_a_resumed_one_reads_as_one(make_gan, fit, tmp_path):

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import keras
+import matplotlib
+import numpy as np
+import tensorflow as tf
+from tensorboard.plugins import projector
+from tensorboard.plugins.hparams import api as hparams
+
+from kgan.audio.pictures import FLOOR_DB, log_spectrogram
+from kgan.audio.signal import mono
+from kgan.evaluation.log_mel import LogMel
+from kgan.files import whole_file
+
+MAP = "map"  # folder of the projector's files in a log folder
+THUMBNAIL = 48  # pixels of a sound's spectrogram on the map, both ways
+FIELDS = 8, 32  # times and mel bands, whose mean levels are a sound's place
+
+
+class Board(keras.callbacks.Callback):
+    """Write what TensorBoard shows beside curves, sounds and pictures: hyper-parameters, and a map of generated sounds.
+
+    The tab HParams lists runs by their hyper-parameters, with the last value of every curve. The tab Projector places sounds
+    by their mean levels in 8 times and 32 mel bands, each drawn as its spectrogram and with its labels; it is written when
+    training ends.
+
+    Args:
+        synthesizer: the `Synthesizer` to make sounds with.
+        log_dir: folder of the run's other logs.
+        hyper_parameters: `{name: value}`; what is neither number, text nor truth value is listed as text.
+        count: sounds on the map.
+        seed: of their latents.
+    """
+
+    def __init__(self, synthesizer, log_dir, hyper_parameters, count=256, seed=0):
+        super().__init__()
+        self.synthesizer = synthesizer
+        self.log_dir = Path(log_dir)
+        self.hyper_parameters = hyper_parameters
+        self.count = count
+        self.seed = seed
+
+    def on_train_begin(self, logs=None):
+        values = {
+            name: value if isinstance(value, bool | int | float | str) else str(value)
+            for name, value in self.hyper_parameters.items()
+        }
+        with tf.summary.create_file_writer(str(self.log_dir)).as_default(step=0):
+            hparams.hparams(values, trial_id=str(self.log_dir))
+
+    def on_train_end(self, logs=None):
+        self.synthesizer.refresh(self.model)
+        latents = self.synthesizer.latents(self.count, self.seed)
+        labels = self.synthesizer.chosen_labels(self.count, seed=self.seed)
+        audio = mono(self.synthesizer.generate(latents, labels))
+        if np.isfinite(audio).all():
+            write_map(self.log_dir, audio, self.synthesizer.sample_rate_hz, self._named(labels))
+
+    def _named(self, labels):
+        names = self.synthesizer.labels
+        return {kind: [names.named(kind, value) for value in values] for kind, values in labels.items()}
+
+
+def write_map(log_dir, audio, sample_rate_hz, labels):
+    """Write a map of sounds for TensorBoard's projector into a log folder, in place of an earlier one.
+
+    Args:
+        log_dir: the folder.
+        audio: float `(count, samples)`.
+        sample_rate_hz: samples per second.
+        labels: `{kind: (count,) texts}`.
+    """
+    log_mel = LogMel(sample_rate_hz, fft_samples=256)
+    levels = np.concatenate([log_mel(audio[i : i + 64]) for i in range(0, len(audio), 64)])
+    places = tf.image.resize(levels[..., tf.newaxis], FIELDS, method="area").numpy().reshape(len(audio), -1)
+    table = [["sound", *labels], *zip(map(str, range(len(audio))), *labels.values(), strict=True)]
+    folder = Path(log_dir) / MAP
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "places.tsv") as scratch:
+        np.savetxt(scratch, places, delimiter="\t", fmt="%.4f")
+    with whole_file(folder / "sounds.tsv") as scratch:
+        scratch.write_text("".join("\t".join(row) + "\n" for row in table), encoding="utf-8")
+    with whole_file(folder / "sounds.png") as scratch:
+        scratch.write_bytes(tf.io.encode_png(_sprite(audio)).numpy())
+    config = projector.ProjectorConfig()
+    embedding = config.embeddings.add(tensor_name="sounds", tensor_path=f"{MAP}/places.tsv", metadata_path=f"{MAP}/sounds.tsv")
+    embedding.sprite.image_path = f"{MAP}/sounds.png"
+    embedding.sprite.single_image_dim.extend([THUMBNAIL, THUMBNAIL])
+    projector.visualize_embeddings(str(log_dir), config)
+
+
+def _sprite(audio):
+    """Return one square picture of all spectrograms, uint8 `(height, width, 3)`."""
+    side = int(np.ceil(np.sqrt(len(audio))))
+    pictures = np.zeros((side * side, THUMBNAIL, THUMBNAIL))
+    for i, clip in enumerate(audio):
+        levels = 1 - log_spectrogram(clip)[::-1, :, np.newaxis] / FLOOR_DB
+        pictures[i] = tf.image.resize(levels, (THUMBNAIL, THUMBNAIL), method="area").numpy()[..., 0]
+    sheet = pictures.reshape(side, side, THUMBNAIL, THUMBNAIL).transpose(0, 2, 1, 3).reshape(side * THUMBNAIL, -1)
+    return matplotlib.colormaps["magma"](sheet, bytes=True)[..., :3]
