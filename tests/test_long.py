@@ -209,3 +209,17 @@ def _load_litert(path):
 
 LOADERS = {"SavedModel": _load_saved_model, "OpenVINO": _load_openvino, "ONNX": _load_onnx, "LiteRT": _load_litert}
 SUFFIXES = {"ONNX": "onnx", "LiteRT": "tflite"}
+
+
+def test_a_million_sounds_take_no_more_memory_than_a_thousand(tmp_path):
+    code = (
+        "import sys; from kgan.benchmarks.memory import peak_mib; from kgan.cli import main;"
+        "main(['generate', 'saved_models/notes_wgan_gp_wave', '--count', sys.argv[1], '--out', 'shards:' + sys.argv[2]]);"
+        "print(peak_mib())"
+    )
+    peaks = []
+    for count in (2_000, 60_000):
+        command = [sys.executable, "-c", code, str(count), str(tmp_path / str(count))]
+        peaks.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
+    print(f"\nPeak: {peaks[0]:.0f} MiB of 2,000 sounds, {peaks[1]:.0f} MiB of 60,000")
+    assert peaks[1] < peaks[0] + 20
