@@ -154,11 +154,16 @@ def listen(options):
     """Put generated sounds beside real ones of the same labels: pictures, WAVs, nearest neighbours, attacks, pitch by pitch."""
     out = _new_folder(options, "listening")
     import_tensorflow_quietly()
+    from kgan.config import load_config
+    from kgan.data.load import load_splits
     from kgan.evaluation.listening import listen
+    from kgan.training.build import build_clipping, build_filter
     from kgan.training.run_folder import load_synthesizer
 
     synthesizer = load_synthesizer(options.source, options.best)
-    train, _, test = _real_splits(options.source)
+    config = load_config(_data_of([Path(options.source).expanduser()]))
+    data = config.data
+    train, _, test = load_splits(data.source, data.labels_csv, build_clipping(config), build_filter(config))
     print(listen(synthesizer, train, test, out, options.count, options.seed))
     print(f"Pictures and sounds are in {out}.")
     return 0
@@ -169,35 +174,30 @@ def demo(options):
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         raise InputError('The page needs the extra `demo`: pip install -e ".[demo]".')
     import_tensorflow_quietly()
+    from kgan.config import load_config
     from kgan.demo import Instrument, serve
+    from kgan.training.build import load_sounds
     from kgan.training.run_folder import load_synthesizer
 
     instrument = Instrument(load_synthesizer(options.source, options.best))
 
     def read_real():
         try:
-            instrument.real, _, _ = _real_splits(options.source)
-        except (InputError, OSError) as error:
+            config = load_config(_data_of([Path(options.source).expanduser()]))
+            if config.data.source.split("/")[0] == "nsynth":
+                raise InputError("NSynth is not downloaded for that.")
+            instrument.real = load_sounds(config)
+        except Exception as error:  # the page goes on without
             instrument.real = f"There are no real sounds to compare with. {error}"
 
     def ready(address):
         print(f"Play it at {address} - Ctrl-C ends it.", flush=True)
         threading.Thread(target=read_real, daemon=True).start()
         if not options.no_browser:
-            webbrowser.open(address)
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # one in a terminal waits for us
 
     serve(instrument, Path(options.source).resolve().name, options.host, options.port, ready)
     return 0
-
-
-def _real_splits(source):
-    """Return the sounds that a run or a SavedModel was trained on, and those held out to validate and to test."""
-    from kgan.config import load_config
-    from kgan.data.load import load_splits
-    from kgan.training.build import build_clipping, build_filter
-
-    config = load_config(_data_of([Path(source).expanduser()]))
-    return load_splits(config.data.source, config.data.labels_csv, build_clipping(config), build_filter(config))
 
 
 def _shards_folder(options):

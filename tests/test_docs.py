@@ -25,7 +25,7 @@ def blocks(page, language):
 def commands_of(page):
     """Return the arguments of each kgan command in a page's shell blocks."""
     found = []
-    for line in "".join(blocks(page, "bash")).splitlines():
+    for line in "".join(blocks(page, "bash")).replace("\\\n", "").splitlines():
         for part in re.split(r"&&|; do", line):
             words = shlex.split(part, comments=True)
             scripts = [i for i, word in enumerate(words) if re.fullmatch(r"scripts/\w+\.py", word)]

@@ -73,7 +73,8 @@ def write_map(log_dir, audio, sample_rate_hz, labels):
     log_mel = LogMel(sample_rate_hz, fft_samples=256)
     levels = np.concatenate([log_mel(audio[i : i + 64]) for i in range(0, len(audio), 64)])
     places = tf.image.resize(levels[..., tf.newaxis], FIELDS, method="area").numpy().reshape(len(audio), -1)
-    table = [["sound", *labels], *zip(map(str, range(len(audio))), *labels.values(), strict=True)]
+    head = [["sound", *labels]] if labels else []  # the board takes a single column's first line for a sound
+    table = [*head, *zip(map(str, range(len(audio))), *labels.values(), strict=True)]
     folder = Path(log_dir) / MAP
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "places.tsv") as scratch:

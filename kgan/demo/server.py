@@ -15,6 +15,7 @@ LARGEST_SEED, LARGEST_LABEL = 2**32 - 1, 2**31 - 1
 LARGEST_HEAD = 16_384  # bytes of a request, which has no body, still incomplete after what one read of the socket brings
 MOST_CONNECTIONS = 100
 CORNERS = 4
+LABEL = "label."  # before the kinds of labels in a query, which have names of their own
 HEADERS = {
     "content-security-policy": "default-src 'self'",  # nothing of the page comes from elsewhere
     "x-content-type-options": "nosniff",
@@ -26,8 +27,8 @@ def build_app(instrument, name, hosts=("*",)):
     """Return the ASGI application of an `Instrument`.
 
     * `/model.json` says what can be asked for.
-    * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&pitch=60` is a sound of a `Timbre`, with labels by their kinds' names.
-    * `/real.wav?pitch=60&number=0` is a real one, its name in the header `x-name`.
+    * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&label.pitch=60` is a sound of a `Timbre`, with labels.
+    * `/real.wav?label.pitch=60&number=0` is a real one, its name in the header `x-name`.
 
     What cannot be had is answered by 400 and a sentence that says why.
 
@@ -103,7 +104,8 @@ def serve(instrument, name, host, port, ready):
         rule = "The page needs an address of this machine and a free port."
         raise InputError(f"{rule} Received: {host}, {port} ({error}).") from None
     own = ipaddress.ip_address(address[4][0]).is_loopback
-    app = build_app(instrument, name, LOOPBACK_NAMES if own else ["*"])
+    spoken = f"[{host}]" if ":" in host else host
+    app = build_app(instrument, name, [*LOOPBACK_NAMES, spoken] if own else ["*"])
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -113,7 +115,7 @@ def serve(instrument, name, host, port, ready):
         timeout_graceful_shutdown=1,
     )
     with listener:
-        ready(f"http://{host if ':' not in host else f'[{host}]'}:{listener.getsockname()[1]}")
+        ready(f"http://{spoken}:{listener.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -156,4 +158,5 @@ def _parsed(text, kind, name, low, high):
 
 
 def _asked(labels, query):
-    return {kind: _number(query, kind, 0, LARGEST_LABEL) for kind in labels.kinds if kind in query}
+    names = {kind: f"{LABEL}{kind}" for kind in labels.kinds}
+    return {kind: _number(query, name, 0, LARGEST_LABEL) for kind, name in names.items() if name in query}

@@ -231,6 +231,8 @@ def test_the_board_lists_hyper_parameters_and_places_sounds_by_their_levels(cond
     assert sprite.shape == (96, 96, 3)
     assert sprite[:48, :48].max() == sprite[:48, :48, 2].max() <= 4  # silence: magma's darkest
     assert sprite[40:48, 48:].max() > 100  # low frequencies are below
+    write_map(tmp_path / "unconditional", audio, 16000, {})
+    assert (tmp_path / "unconditional" / "map" / "sounds.tsv").read_text() == "0\n1\n2\n"
     assert "map/places.tsv" in (tmp_path / "projector_config.pbtxt").read_text()
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NAMES = {"a": "C4", "s": "D4", "d": "E4", "f": "F4", "g": "G4", "h": "A4", "j": "B4"}
 NAMES |= {"w": "C♯4", "e": "D♯4", "t": "F♯4", "y": "G♯4", "u": "A♯4"}
-STATE = "#seeds=3,5,8,13&family=6"
+STATE = "#seeds=3,5,8,13&label.family=6"
 
 
 @pytest.fixture(scope="module")

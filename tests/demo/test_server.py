@@ -12,7 +12,7 @@ from kgan.data.sounds import Sounds, to_int16
 from kgan.demo import Instrument, Timbre, serve
 from kgan.errors import InputError
 
-SOUND = "/sound.wav?seeds=1,2,3,4&x=0.25&y=1&pitch=60&family=2"
+SOUND = "/sound.wav?seeds=1,2,3,4&x=0.25&y=1&label.pitch=60&label.family=2"
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,9 @@ def test_a_sound_is_what_the_instrument_plays(address, instrument):
         ("/sound.wav?seeds=1,2,3,4&x=nan", "`x` must be a number from 0 to 1. Received: nan."),
         ("/sound.wav?seeds=1,2,3,4&sliders=9", "A slider must be a number from -3.0 to 3.0. Received: 9."),
         ("/sound.wav?seeds=1,2,3,4&sliders=0,0", "There are 1 sliders. Received: 2."),
-        ("/sound.wav?seeds=1,2,3,4&pitch=61", "`pitch` must be one of 60, 62, 64. Received: 61."),
-        ("/sound.wav?seeds=1,2,3,4&family=organ", "`family` must be an integer from 0 to 2147483647. Received: organ."),
-        ("/real.wav?pitch=60", "The real sounds are still being read."),
+        ("/sound.wav?seeds=1,2,3,4&label.pitch=61", "`pitch` must be one of 60, 62, 64. Received: 61."),
+        ("/sound.wav?seeds=1,2,3,4&label.family=a", "`label.family` must be an integer from 0 to 2147483647. Received: a."),
+        ("/real.wav?label.pitch=60", "The real sounds are still being read."),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_words(address, path, reason):
@@ -78,7 +78,7 @@ def test_real_sounds(conditional):
     instrument = Instrument(conditional[0])
     clip = np.linspace(-0.5, 0.5, 64)
     instrument.real = Sounds(to_int16(clip[np.newaxis]), 16000, ["flûte"], {"pitch": np.array([60])}, {})
-    answer = requests.get(served(instrument) + "/real.wav?pitch=60", timeout=10)
+    answer = requests.get(served(instrument) + "/real.wav?label.pitch=60", timeout=10)
     assert answer.headers["x-name"] == "fl?te"
     np.testing.assert_allclose(soundfile.read(io.BytesIO(answer.content))[0], clip, atol=1e-4)
 

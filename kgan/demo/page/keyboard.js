@@ -15,6 +15,7 @@ export class Keyboard {
     Object.assign(this, { element, press, known, held: new Map(), first: 60 });
     document.addEventListener("keydown", (event) => this.keyDown(event));
     document.addEventListener("keyup", (event) => this.release(event.code));
+    for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, ({ pointerId }) => this.release(`pointer ${pointerId}`));
     window.addEventListener("blur", () => [...this.held.keys()].forEach((by) => this.release(by)));
     new ResizeObserver(() => this.draw()).observe(element);
   }
@@ -29,6 +30,7 @@ export class Keyboard {
     if (this.drawn === `${this.first} ${octaves}`) return;
     this.drawn = `${this.first} ${octaves}`;
     const whites = 7 * octaves + 1;
+    const focused = [...this.element.children].indexOf(document.activeElement);
     const keys = [];
     for (let note = this.first, white = 0; note <= this.first + 12 * octaves; note++) {
       const black = BLACK.includes(note % 12);
@@ -43,15 +45,16 @@ export class Keyboard {
       key.style.left = `${black ? (white - 0.3) * width : white * width}%`;
       key.style.width = `${black ? 0.6 * width : width}%`;
       if (!black) white++;
-      const by = `pointer ${note}`;
-      key.addEventListener("pointerdown", (event) => this.hold(by, note, 1, event));
-      for (const end of ["pointerup", "pointerleave", "pointercancel"]) key.addEventListener(end, () => this.release(by));
+      key.addEventListener("pointerdown", (event) => this.hold(`pointer ${event.pointerId}`, note, 1, event));
+      key.addEventListener("pointerleave", ({ pointerId }) => this.release(`pointer ${pointerId}`));
       key.addEventListener("keydown", (event) => {
         if (["Enter", "Space"].includes(event.code) && !event.repeat) this.hold(event.code, note, 1, event);
       });
       keys.push(key);
     }
     this.element.replaceChildren(...keys);
+    keys[focused]?.focus();
+    for (const { note } of this.held.values()) this.mark(note, true);
   }
 
   keyDown(event) {

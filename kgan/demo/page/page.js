@@ -8,6 +8,7 @@ import { Player } from "./sounds.js";
 const TRACKS = 8;
 const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // of the sequencer's sounds: a pentatonic, the bass below
 const MIDDLE = 60;
+const LARGEST_SEED = 2 ** 32 - 1;
 const RETRIGGER_MS = 150;
 const AHEAD_AFTER_MS = 400;
 const element = (id) => document.getElementById(id);
@@ -20,25 +21,29 @@ const player = new Player(model.sample_rate_hz);
 // State and address
 
 const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+const knownLabel = (kind, told) => (model.labels[kind].some(([value]) => String(value) === told) ? told : "");
 const nearestPitch = (note) => [...pitches].reduce((best, pitch) => (Math.abs(pitch - note) < Math.abs(best - note) ? pitch : best));
 
 function read() {
   const told = new URLSearchParams(location.hash.slice(1));
-  const numbers = (name, count, fallback) => {
+  const numbers = (name, count, low, high, fallback, whole = true) => {
     const values = (told.get(name) ?? "").split(",").map(Number);
-    return told.has(name) && values.length === count && values.every(Number.isFinite) ? values : fallback();
+    const usable = (value) => value >= low && value <= high && (!whole || Number.isInteger(value));
+    return told.has(name) && values.length === count && values.every(usable) ? values : fallback();
   };
-  const seeds = numbers("seeds", 4, () => Array.from({ length: 4 }, randomSeed));
-  const [x, y] = numbers("at", 2, () => [0, 0]);
-  const tracks = numbers("tracks", TRACKS, () => Array.from({ length: TRACKS }, (_, t) => (pitched ? seeds[0] : randomSeed())));
-  const notes = numbers("notes", TRACKS, () => SCALE.map((step) => MIDDLE + step));
-  const steps = numbers("steps", TRACKS, () => Array(TRACKS).fill(0));
+  const seeds = numbers("seeds", 4, 0, LARGEST_SEED, () => Array.from({ length: 4 }, randomSeed));
+  const [x, y] = numbers("at", 2, 0, 1, () => [0, 0], false);
+  const drawn = () => Array.from({ length: TRACKS }, () => (pitched ? seeds[0] : randomSeed()));
+  const tracks = numbers("tracks", TRACKS, 0, LARGEST_SEED, drawn);
+  const notes = numbers("notes", TRACKS, 0, 127, () => SCALE.map((step) => MIDDLE + step));
+  const steps = numbers("steps", TRACKS, 0, 2 ** STEPS - 1, () => Array(TRACKS).fill(0));
+  const range = model.slider_range;
   return {
     seeds, x, y,
-    sliders: numbers("sliders", model.sliders.length, () => model.sliders.map(() => 0)),
-    labels: Object.fromEntries(kinds.map((kind) => [kind, told.get(kind) ?? ""])),
-    octave: numbers("octave", 1, () => [Math.floor((pitched ? nearestPitch(MIDDLE) : MIDDLE) / 12) * 12])[0],
-    tempo: numbers("tempo", 1, () => [110])[0],
+    sliders: numbers("sliders", model.sliders.length, -range, range, () => model.sliders.map(() => 0), false),
+    labels: Object.fromEntries(kinds.map((kind) => [kind, knownLabel(kind, told.get(`label.${kind}`))])),
+    octave: 12 * Math.floor(numbers("octave", 1, 0, 96, () => [pitched ? nearestPitch(MIDDLE) : MIDDLE])[0] / 12),
+    tempo: numbers("tempo", 1, 60, 200, () => [110])[0],
     tracks: tracks.map((seed, t) => ({
       seed,
       note: pitched ? nearestPitch(notes[t]) : notes[t],
@@ -48,7 +53,8 @@ function read() {
 }
 
 const state = read();
-let last = { note: pitched ? nearestPitch(MIDDLE) : MIDDLE, real: false };
+addEventListener("hashchange", () => location.reload());  // an address that was pasted into the bar
+let last = { note: pitched ? nearestPitch(MIDDLE) : MIDDLE, real: false, address: "" };
 let realNumber = 0;
 
 function write() {
@@ -61,8 +67,9 @@ function write() {
   history.replaceState(null, "", `#${told.toString().replaceAll("%2C", ",")}`);
 }
 
-const chosenLabels = () => Object.fromEntries(kinds.filter((kind) => state.labels[kind] !== "").map((kind) => [kind, state.labels[kind]]));
-const withLabels = (note) => ({ ...chosenLabels(), ...(pitched ? { pitch: note } : {}) });
+const chosenLabels = () =>
+  Object.fromEntries(kinds.filter((kind) => state.labels[kind] !== "").map((kind) => [`label.${kind}`, state.labels[kind]]));
+const withLabels = (note) => ({ ...chosenLabels(), ...(pitched ? { "label.pitch": note } : {}) });
 
 function soundAddress(note, { seeds, x, y } = state) {
   return `sound.wav?${new URLSearchParams({ seeds, x, y, sliders: state.sliders, ...withLabels(note) })}`;
@@ -75,8 +82,8 @@ const rateOf = (note) => (pitched ? 1 : 2 ** ((note - MIDDLE) / 12));  // withou
 player.failed = (error) => { element("status").textContent = error.message; };
 
 function play(note, { gain = 1, event = null, real = false } = {}) {
-  last = { note, real };
   const address = real ? `real.wav?${new URLSearchParams({ number: realNumber, ...withLabels(note) })}` : soundAddress(note);
+  last = { note, real, address };
   const pressedMs = event?.timeStamp ?? performance.now();
   const voice = player.play(address, { gain, rate: real ? 1 : rateOf(note) });
   voice.started.then((sound) => {
@@ -109,13 +116,21 @@ async function fetchAhead() {
   }
 }
 
+// While something moves it is heard now and then, and where it rests.
 let retriggered = 0;
+let resting = null;
 function changed({ heard = true } = {}) {
   write();
   fetchAhead();
-  if (!heard || performance.now() - retriggered < RETRIGGER_MS) return;
-  retriggered = performance.now();
-  play(last.note);
+  if (!heard) return;
+  clearTimeout(resting);
+  const wait = retriggered + RETRIGGER_MS - performance.now();
+  if (wait > 0) {
+    resting = setTimeout(changed, wait);
+  } else if (soundAddress(last.note) !== last.address) {
+    retriggered = performance.now();
+    play(last.note);
+  }
 }
 
 // Timbre
@@ -140,7 +155,6 @@ function follow(event) {
 
 pad.addEventListener("pointerdown", (event) => { pad.setPointerCapture(event.pointerId); follow(event); });
 pad.addEventListener("pointermove", (event) => { if (pad.hasPointerCapture(event.pointerId)) follow(event); });
-pad.addEventListener("pointerup", () => { retriggered = 0; changed(); });
 pad.addEventListener("keydown", (event) => {
   const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.code];
   if (!way) return;
@@ -217,12 +231,16 @@ element("play-real").addEventListener("click", (event) => {
   play(last.note, { event, real: true });
 });
 element("save").addEventListener("click", async () => {
-  const { wav } = await player.fetch(soundAddress(last.note));
-  const anchor = document.createElement("a");
-  anchor.href = URL.createObjectURL(new Blob([wav], { type: "audio/wav" }));
-  anchor.download = `${model.name}_${pitched ? `${last.note}_` : ""}${state.seeds[0]}.wav`;
-  anchor.click();
-  URL.revokeObjectURL(anchor.href);
+  try {
+    const { wav, name } = await player.fetch(last.real ? last.address : soundAddress(last.note));
+    const anchor = document.createElement("a");
+    anchor.href = URL.createObjectURL(new Blob([wav], { type: "audio/wav" }));
+    anchor.download = `${last.real ? name : `${model.name}_${pitched ? `${last.note}_` : ""}${state.seeds[0]}`}.wav`;
+    anchor.click();
+    URL.revokeObjectURL(anchor.href);
+  } catch (error) {
+    player.failed(error);
+  }
 });
 element("link").addEventListener("click", async () => {
   write();
@@ -288,7 +306,11 @@ element("run").addEventListener("click", async ({ target }) => {
   if (sequencer.running) {
     sequencer.stop();
   } else {
-    await Promise.allSettled(state.tracks.filter(({ cells }) => cells.some(Boolean)).map((track) => player.fetch(addressOf(track))));
+    target.disabled = true;  // a second click must not start a second one
+    const used = state.tracks.filter(({ cells }) => cells.some(Boolean));
+    await Promise.allSettled(used.map((track) => player.fetch(addressOf(track))));
+    target.disabled = false;
+    target.focus();
     sequencer.start(player.context);
   }
   target.setAttribute("aria-pressed", sequencer.running);

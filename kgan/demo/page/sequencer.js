@@ -87,12 +87,15 @@ export class Sequencer {
   stop() {
     clearInterval(this.timer);
     this.timer = null;
+    this.light(null);
   }
 
   show(step, inMs) {
-    setTimeout(() => {
-      this.element.querySelectorAll(".cell.now").forEach((cell) => cell.classList.remove("now"));
-      if (this.running) this.tracks.forEach((_, t) => this.cell(t, step).classList.add("now"));
-    }, inMs);
+    setTimeout(() => { if (this.running) this.light(step); }, inMs);
+  }
+
+  light(step) {
+    this.element.querySelectorAll(".cell.now").forEach((cell) => cell.classList.remove("now"));
+    if (step !== null) this.tracks.forEach((_, t) => this.cell(t, step).classList.add("now"));
   }
 }

@@ -14,13 +14,12 @@ export class Player {
   }
 
   fetch(address) {
-    if (!this.kept.has(address)) {
-      if (this.kept.size >= KEPT) this.kept.delete(this.kept.keys().next().value);
-      const sound = load(this.context, address);
-      this.kept.set(address, sound);
-      sound.catch(() => this.kept.delete(address));
-    }
-    return this.kept.get(address);
+    const sound = this.kept.get(address) ?? load(this.context, address);
+    this.kept.delete(address);  // what was used last stays longest
+    if (this.kept.size >= KEPT) this.kept.delete(this.kept.keys().next().value);
+    this.kept.set(address, sound);
+    sound.catch(() => this.kept.delete(address));
+    return sound;
   }
 
   // Plays a sound as soon as it is here; `stop()` of what comes back lets it go, even before that.
