@@ -189,6 +189,34 @@ def test_the_sequencer_plays_what_is_set(open_page):
     assert "steps=0,0,0,0,0,0,0,0" in page.url
 
 
+def test_play_twice_at_once_is_one_sequencer_that_stops(open_page):
+    page = open_page(STATE + "&tempo=200&steps=65535,0,0,0,0,0,0,0")
+    page.evaluate(
+        """() => {
+          window.starts = 0;
+          const start = AudioBufferSourceNode.prototype.start;
+          AudioBufferSourceNode.prototype.start = function (at) { window.starts++; return start.call(this, at); };
+        }"""
+    )
+    page.evaluate("() => { const run = document.getElementById('run'); run.click(); run.click(); }")
+    page.wait_for_function("() => window.starts > 8", timeout=20_000)
+    page.click("#run")
+    page.wait_for_timeout(300)
+    stopped = page.evaluate("window.starts")
+    page.wait_for_timeout(700)
+    assert page.evaluate("window.starts") == stopped
+    assert page.locator(".cell.now").count() == 0
+
+
+def test_an_address_that_cannot_be_is_put_right(open_page):
+    page = open_page("#seeds=1.5,2,3,4&at=5,0&sliders=9,9,9&label.family=organ&octave=61&tempo=-1&notes=1,2&steps=-1")
+    assert press(page, "a")[0].startswith("A, generated: C4.")
+    assert "at=0,0&sliders=0,0,0&octave=60&tempo=110" in page.url
+    page.evaluate("location.hash = 'seeds=3,5,8,13&tempo=90'")  # pasted into the bar
+    page.wait_for_function("() => document.body?.dataset.ready && document.getElementById('tempo').value === '90'")
+    assert "#seeds=3,5,8,13&" in page.url
+
+
 def test_two_sessions_and_a_link_that_makes_the_same_sound(open_page):
     first, second = open_page(""), open_page("")
     assert first.url != second.url
