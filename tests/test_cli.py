@@ -161,7 +161,7 @@ def test_a_run_is_named_after_what_its_files_say(said, tmp_path, monkeypatch, ti
 
 def test_scripts_are_doors_to_the_commands():
     scripts = sorted((Path(__file__).parent.parent / "scripts").glob("*.py"))
-    assert len(scripts) == 8
+    assert len(scripts) == 9
     for script in scripts:
         shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
         assert shown.startswith(f"usage: kgan {script.stem.removesuffix('_table')} ")

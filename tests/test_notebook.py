@@ -18,7 +18,9 @@ def executed(folder, steps):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.replace("Budget(checkpoint, minutes=MINUTES)", f"Budget(checkpoint, steps={steps})")
-        cell.source = cell.source.replace('"training.minutes": MINUTES', '"training.minutes": MINUTES, "network.dim": 2')
+        cell.source = cell.source.replace(
+            '"training.minutes": MINUTES', '"training.minutes": MINUTES, "repr": "wave", "network.dim": 2'
+        )
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
 

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -15,16 +13,13 @@ def python_block(containing):
     return block
 
 
-def test_the_notebook_shows_pictures_and_players(notes_cache, monkeypatch, tmp_path):
+def test_the_lines_of_a_notebook_train(notes_cache, monkeypatch):
     code = python_block("gan.fit").replace("dim=16", "dim=2").replace("steps_per_epoch=100, epochs=10", "steps_per_epoch=2")
-    assert len(python_block("gan.fit").splitlines()) <= 13
+    assert len(code.splitlines()) <= 13
     monkeypatch.setenv("KGAN_CACHE", str(notes_cache))
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    outputs = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]
-    assert [("image/png" in output.data) for output in outputs] == [True, False, False, False, False]
-    players = [output.data["text/html"] for output in outputs[1:]]
-    assert all("audio/wav;base64" in player for player in players)
+    names = {}
+    exec(code, names)
+    assert names["gan"].steps_done == names["synthesizer"].step == 2
 
 
 def test_the_networks_of_a_spectrogram_follow_from_it(notes_cache, monkeypatch):

@@ -14,6 +14,7 @@ from kgan.files import whole_file
 
 MAP = "map"  # folder of the projector's files in a log folder
 THUMBNAIL = 48  # pixels of a sound's spectrogram on the map, both ways
+MAP_FFT_SAMPLES = 256
 FIELDS = 8, 32  # times and mel bands, whose mean levels are a sound's place
 
 
@@ -70,8 +71,9 @@ def write_map(log_dir, audio, sample_rate_hz, labels):
         sample_rate_hz: samples per second.
         labels: `{kind: (count,) texts}`.
     """
-    log_mel = LogMel(sample_rate_hz, fft_samples=256)
-    levels = np.concatenate([log_mel(audio[i : i + 64]) for i in range(0, len(audio), 64)])
+    log_mel = LogMel(sample_rate_hz, fft_samples=MAP_FFT_SAMPLES)
+    padded = np.pad(audio, ((0, 0), (0, max(0, MAP_FFT_SAMPLES - audio.shape[1]))))
+    levels = np.concatenate([log_mel(padded[i : i + 64]) for i in range(0, len(audio), 64)])
     places = tf.image.resize(levels[..., tf.newaxis], FIELDS, method="area").numpy().reshape(len(audio), -1)
     head = [["sound", *labels]] if labels else []  # the board takes a single column's first line for a sound
     table = [*head, *zip(map(str, range(len(audio))), *labels.values(), strict=True)]

@@ -70,11 +70,6 @@ def train(config, run: RunFolder):
         InputError: the configuration or the data cannot be used; nothing is changed then.
         OSError: the disk is full or fails; the last checkpoint is kept.
     """
-    with Interrupt() as interrupt:
-        return _train(config, run, interrupt)
-
-
-def _train(config, run, interrupt):
     strategy, training = build_strategy(config.training.strategy), config.training
     representation, augmentation = build_representation(config), build_augmentation(config)
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
@@ -119,13 +114,13 @@ def _train(config, run, interrupt):
     if needs_critic:
         train_new_critic(gan, dataset)
     if not is_chief(strategy):
-        return _train_beside(gan, dataset, training, interrupt)
+        return _train_beside(gan, dataset, training)
     scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     run.note_data(sounds, labels)
     run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
-    bar = ProgressBar(budget)
+    interrupt, bar = Interrupt(), ProgressBar(budget)
     callbacks = [
         Throughput(gan.n_critic * training.batch_size),
         bar,
@@ -163,8 +158,9 @@ def _fit(gan, dataset, callbacks):
     return None
 
 
-def _train_beside(gan, dataset, training, interrupt):
+def _train_beside(gan, dataset, training):
     """Train as a process that is not the chief: until the budget in steps, the chief or a signal ends it."""
+    interrupt = Interrupt()
     lost = _fit(gan, dataset, [HistoryCSV(None, training.log_steps), Budget(None, training.steps), interrupt, Together()])
     return Outcome(gan.steps_done, interrupt.received, lost, wrote=False)
 

@@ -1,4 +1,3 @@
-import contextlib
 import csv
 import json
 import os
@@ -307,14 +306,3 @@ def test_interrupt_ends_after_the_iteration_and_restores_the_handlers(make_gan, 
     assert int(gan.step) == 3
     assert interrupt.received == number
     assert signal.getsignal(number) is before
-
-
-def test_an_interrupt_before_training_that_a_library_swallows_ends_it(make_gan, fit):
-    before, gan = signal.getsignal(signal.SIGINT), make_gan(DCGAN)
-    with Interrupt() as interrupt:
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        fit(gan, 10, [interrupt])
-    assert int(gan.step) == 1
-    assert interrupt.received == signal.SIGINT
-    assert signal.getsignal(signal.SIGINT) is before

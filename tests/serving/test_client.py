@@ -273,10 +273,10 @@ def test_many_threads_share_a_client(served, address):
         np.testing.assert_allclose(results[i][0], expected[i], atol=1e-6)
 
 
-def test_the_readme_s_lines(served, tmp_path, monkeypatch):
+def test_the_page_s_lines(served, tmp_path, monkeypatch):
     stand_in, synthesizer = served
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "Client(" in block]
+    page = (Path(__file__).parents[2] / "kgan/docs/pages/serving.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(code.replace('"http://localhost:8501"', f'"{stand_in.rest}", model="drums"'), names)

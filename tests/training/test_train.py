@@ -31,8 +31,9 @@ def assert_same_weights(run, other, step):
 
 
 def start(run, options, **more):
-    """Start `kgan train` in a process of its own."""
+    """Start `kgan train` in a process of its own, which Ctrl-C ends even where a shell runs the tests in the background."""
     command = [sys.executable, "-m", "kgan.cli", "train", "--run", str(run), *options]
+    more.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
 
 
