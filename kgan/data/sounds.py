@@ -9,7 +9,7 @@ FULL_SCALE = 32768.0  # int16 sample of amplitude 1.0, as libsndfile reads PCM16
 ALIGNMENT_BYTES = 64  # of memory that TensorFlow uses as it stands
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sounds:
     """Clips of one length in memory, with the labels that their source has.
 
@@ -31,6 +31,12 @@ class Sounds:
 
     def __len__(self):
         return len(self.audio)
+
+    def __repr__(self):
+        seconds = self.audio.shape[1] / self.sample_rate_hz
+        labels = f", labels {', '.join(self.labels)}" if self.labels else ""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"<Sounds: {len(self)} clips of {seconds:.3g} s at {self.sample_rate_hz} Hz{labels}{skipped}>"
 
     def waveforms(self, indices=slice(None)):
         """Return float32 clips in [-1, 1)."""

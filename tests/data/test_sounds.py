@@ -36,3 +36,9 @@ def test_clips_in_memory_that_cannot_be_shared_are_gathered_all_the_same():
     for clips in (shifted, locked, rows):
         expected = clips.copy()
         np.testing.assert_array_equal(Sounds(clips, 16000, ["a", "b"]).gather([1, 0]), expected[::-1])
+
+
+def test_a_look_at_sounds_is_one_line():
+    clips, pitches = np.zeros((3, 8000), np.int16), np.zeros(3, np.int32)
+    sounds = Sounds(clips, 16000, ["a", "b", "c"], {"pitch": pitches}, skipped={"d": "silent"})
+    assert repr(sounds) == "<Sounds: 3 clips of 0.5 s at 16000 Hz, labels pitch, 1 skipped>"
