@@ -90,8 +90,8 @@ class Synthesizer:
     @property
     def input_signature(self):
         """What `audio` takes, a list of `tf.TensorSpec`."""
-        kinds = [tf.TensorSpec([None], tf.int32, name=kind) for kind in self.labels.kinds]
-        return [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"), *kinds]
+        labels = [tf.TensorSpec([None], tf.int32, name=name) for name in self.labels.inputs]
+        return [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"), *labels]
 
     def _made(self, latents, *labels):
         """Return what the network makes of latents and labels, not decoded."""

@@ -226,7 +226,8 @@ def test_labels_that_sounds_do_not_have():
     assert Labels.of(sounds, "auto").kinds == ("pitch",)
 
 
-@pytest.mark.parametrize("name", ["my kind", "mi-kind", "1st", "é", "", "latents", "count", "x"])
+@pytest.mark.parametrize("name", ["my kind", "mi-kind", "1st", "é", "", "class_", "latents", "count", "x"])
 def test_names_that_a_signature_cannot_take(name):
-    with pytest.raises(InputError, match=f"must be of letters, digits and _, and none of audio, .*Received: {name}.$"):
+    rule = "must be of letters, digits and _ between them, and none of audio, "
+    with pytest.raises(InputError, match=f"{rule}.*Received: {name}.$"):
         Labels({name: [0, 1]})

@@ -52,7 +52,8 @@ def write_formats(synthesizer, folder, name, formats):
         A list of `Conversion`, two for each format.
     """
     latents, labels = synthesizer.latents(TESTED_SOUNDS), synthesizer.chosen_labels(TESTED_SOUNDS)
-    expected, inputs = synthesizer.generate(latents, labels), {"latents": latents, **labels}
+    expected = synthesizer.generate(latents, labels)
+    inputs = {"latents": latents} | dict(zip(synthesizer.labels.inputs, labels.values(), strict=True))
     conversions = []
     for format_name in formats:
         suffix, _, convert, run = FORMATS[format_name]

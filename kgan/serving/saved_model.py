@@ -88,7 +88,7 @@ def _write(synthesizer, folder, half):
         with tf.control_dependencies([*_count_rules(count), *_label_rules(labels, asked, ANY)]):
             count = tf.identity(count)
         latents = item_latents(count, seed, synthesizer.latent_dim, synthesizer.latent_distribution)
-        chosen = labels.completed(asked, count, seed)
+        chosen = dict(zip(labels.inputs, labels.completed(asked, count, seed).values(), strict=True))
         return {"audio": audio_of(latents, *chosen.values()), "latents": latents, **chosen}
 
     def wav(latents, *given):
@@ -102,7 +102,7 @@ def _write(synthesizer, folder, half):
         return {"wav_bytes": encoded}
 
     scalars = [tf.TensorSpec([], tf.int32, name="count"), tf.TensorSpec([], tf.int64, name="seed")]
-    scalars += [tf.TensorSpec([], tf.int32, name=kind) for kind in labels.kinds]
+    scalars += [tf.TensorSpec([], tf.int32, name=name) for name in labels.inputs]
     functions = {
         "serving_default": tf.function(audio, input_signature=synthesizer.input_signature),
         "sample": tf.function(sample, input_signature=scalars),
@@ -191,7 +191,7 @@ class SavedSynthesizer(Synthesizer):
         return None  # it holds the way to the audio alone
 
     def audio(self, latents, *labels):
-        given = dict(zip(self.labels.kinds, labels, strict=True))
+        given = dict(zip(self.labels.inputs, labels, strict=True))
         return self._loaded.signatures["serving_default"](latents=latents, **given)["audio"]
 
 

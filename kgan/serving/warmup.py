@@ -20,10 +20,10 @@ def write_warmup_requests(folder, name, synthesizer):
     except ImportError:
         return
     latents = {"latents": tf.constant(synthesizer.latents(1))}
-    labels = {kind: tf.constant(values) for kind, values in synthesizer.chosen_labels(1).items()}
+    labels = dict(zip(synthesizer.labels.inputs, map(tf.constant, synthesizer.chosen_labels(1).values()), strict=True))
     inputs = {
         "serving_default": latents | labels,
-        "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)} | {kind: tf.constant(ANY) for kind in labels},
+        "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)} | dict.fromkeys(labels, tf.constant(ANY)),
         "wav": latents | labels,
     }
     file = folder / "assets.extra" / "tf_serving_warmup_requests"

@@ -13,6 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from kgan.errors import InputError
 from kgan.gans import DCGAN, WGANGP
+from kgan.labels import Labels
+from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.synthesizer import Synthesizer
@@ -215,19 +217,22 @@ def test_the_model_card_says_what_it_is(make_gan, tmp_path):
     assert "not evaluated" in (again / "MODEL_CARD.md").read_text()
 
 
-def test_warm_up_requests_are_answered_by_the_model_itself(make_gan, tmp_path):
+def answers_to_warm_up(version):
+    """Return what each signature answers to its warm-up request."""
     logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    _, version = exported(make_gan(), tmp_path / "drums")
-    model = tf.saved_model.load(str(version))
-    asked = []
+    model, answers = tf.saved_model.load(str(version)), {}
     for record in tf.data.TFRecordDataset(str(version / "assets.extra" / "tf_serving_warmup_requests")):
         request = logs.PredictionLog.FromString(record.numpy()).predict_log.request
-        assert request.model_spec.name == "drums"
+        assert request.model_spec.name == version.parent.name
         inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        outputs = model.signatures[request.model_spec.signature_name](**inputs)
-        assert all(len(value) == 1 for value in outputs.values())
-        asked.append(request.model_spec.signature_name)
-    assert sorted(asked) == ["sample", "serving_default", "wav"]
+        answers[request.model_spec.signature_name] = model.signatures[request.model_spec.signature_name](**inputs)
+    return answers
+
+
+def test_warm_up_requests_are_answered_by_the_model_itself(make_gan, tmp_path):
+    answers = answers_to_warm_up(exported(make_gan(), tmp_path / "drums")[1])
+    assert sorted(answers) == ["sample", "serving_default", "wav"]
+    assert all(len(value) == 1 for outputs in answers.values() for value in outputs.values())
 
 
 def test_labels_are_inputs_beside_the_latents(conditional_folder, conditional):
@@ -249,6 +254,25 @@ def test_labels_are_inputs_beside_the_latents(conditional_folder, conditional):
     swapped = given | {"pitch": tf.constant([64, 60, 62])}
     changed = np.abs(signatures["serving_default"](**swapped)["audio"] - expected).max(axis=1) > 1e-3
     np.testing.assert_array_equal(changed, [True, True, False])
+
+
+def test_a_label_that_python_reserves_has_an_input_of_another_name(tmp_path):
+    labels = Labels({"class": [0, 1]}, names={"class": ["kick", "snare"]})
+    generator = wave_generator(64, dim=2, latent_dim=8 + labels.width)
+    synthesizer = Synthesizer(DCGAN(generator, wave_critic(64, dim=2, outputs=3), labels=labels), Wave(64), 16000)
+    version = export_saved_model(synthesizer, config_yaml("uniform"), tmp_path / "drums")
+    signatures = tf.saved_model.load(str(version)).signatures
+    for name, signature in signatures.items():
+        inputs = signature.structured_input_signature[1].keys()
+        assert inputs == ({"count", "seed", "class_"} if name == "sample" else {"latents", "class_"})
+    drawn = signatures["sample"](count=tf.constant(3), seed=tf.constant(0, tf.int64), class_=tf.constant(1))
+    assert drawn["class_"].numpy().tolist() == [1, 1, 1]
+    latents = synthesizer.latents(3)
+    for value in (0, 1):
+        expected = synthesizer.generate(latents, {"class": value})
+        np.testing.assert_allclose(SavedSynthesizer(version).generate(latents, {"class": value}), expected, atol=1e-6)
+    assert answers_to_warm_up(version).keys() == signatures.keys()
+    assert "class_=tf.constant(-1)" in (version / "MODEL_CARD.md").read_text()
 
 
 def test_sample_draws_labels_that_are_not_asked_for_and_returns_them(conditional_folder, conditional):
@@ -324,14 +348,9 @@ def test_the_model_card_says_what_one_can_ask_for(conditional_folder, make_gan, 
 
 
 def test_warm_up_requests_of_a_conditional_model(conditional_folder):
-    logs = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")
-    signatures = tf.saved_model.load(str(conditional_folder / "1")).signatures
-    file = conditional_folder / "1" / "assets.extra" / "tf_serving_warmup_requests"
-    requests = [logs.PredictionLog.FromString(each.numpy()).predict_log.request for each in tf.data.TFRecordDataset(str(file))]
-    assert len(requests) == 3
-    for request in requests:
-        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
-        assert all(len(value) == 1 for value in signatures[request.model_spec.signature_name](**inputs).values())
+    answers = answers_to_warm_up(conditional_folder / "1")
+    assert len(answers) == 3
+    assert all(len(value) == 1 for outputs in answers.values() for value in outputs.values())
 
 
 def test_weights_stored_as_float16(make_gan, tmp_path):
