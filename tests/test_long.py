@@ -211,6 +211,7 @@ LOADERS = {"SavedModel": _load_saved_model, "OpenVINO": _load_openvino, "ONNX": 
 SUFFIXES = {"ONNX": "onnx", "LiteRT": "tflite"}
 
 
+@pytest.mark.long
 def test_a_million_sounds_take_no_more_memory_than_a_thousand(tmp_path):
     code = (
         "import sys; from kgan.benchmarks.memory import peak_mib; from kgan.cli import main;"

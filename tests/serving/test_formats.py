@@ -20,7 +20,9 @@ LENGTH = 2048
 BOUNDS = {Wave: 1e-5, Spec: 1e-5, LogSpec: 1e-2, MelIF: 1e-3}
 
 
-@pytest.fixture(params=BOUNDS, ids=lambda representation: representation.__name__.lower())
+@pytest.fixture(
+    params=[Wave, Spec, pytest.param(LogSpec, marks=pytest.mark.long), MelIF], ids=lambda each: each.__name__.lower()
+)
 def synthesizer(request, make_gan, tiny_sounds):
     if request.param is Wave:
         return Synthesizer(make_gan(length=LENGTH), Wave(LENGTH), 16000)

@@ -30,16 +30,15 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
-@pytest.mark.parametrize("gan", GANS)
-@pytest.mark.parametrize("how", ["float32.sgd", "float32.adam"])
-def test_two_replicas_are_one_device(trained, strategy, gan, how):
+@pytest.mark.parametrize("trial", [*(f"{gan}.float32.sgd" for gan in GANS), "WGANGP.float32.adam"])
+def test_two_replicas_are_one_device(trained, strategy, trial):
     for what in ("logs", "weights"):
-        mine, one = (trained[each][f"{gan}.{how}.{what}"] for each in (strategy, "one"))
+        mine, one = (trained[each][f"{trial}.{what}"] for each in (strategy, "one"))
         np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", ["mirrored", "multiworker"])
-@pytest.mark.parametrize("gan", GANS)
+@pytest.mark.parametrize("gan", ["DCGAN", "WGANGP"])
 def test_in_float16_they_are_to_within_its_rounding(trained, strategy, gan):
     """A sum of eight float16 gradients is not that of two sums of four. Adam moves a weight by 2e-4 in each of ten steps."""
     mine, one = (trained[each][f"{gan}.mixed_float16.adam.weights"] for each in (strategy, "one"))
@@ -53,7 +52,7 @@ def test_in_float16_they_are_to_within_its_rounding(trained, strategy, gan):
 def test_replicas_are_alike_to_the_bit(trained, strategy):
     alike = {name: values.all() for name, values in trained[strategy].items() if name.endswith("alike")}
     assert alike == dict.fromkeys(alike, True)
-    assert len(alike) == 12
+    assert len(alike) == 7
     if strategy == "multiworker":
         for name, values in trained["beside"].items():
             if name.endswith("weights"):

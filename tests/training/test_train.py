@@ -74,7 +74,7 @@ def test_kill_9_at_any_moment_costs_no_more_than_the_last_checkpoint(tmp_path, t
     options += ["--training.checkpoint_minutes", "0.0005"]
     moments = random.Random(0)
     done = [0]
-    for _ in range(3):
+    for _ in range(2):
         process = start(run, options)
         wait_for(process, "Training" if done[-1] == 0 else "Resuming")
         saved = len(list((run / "checkpoints").glob("step_*")))
