@@ -28,7 +28,7 @@ class Labels:
 
     Attributes:
         kinds: their names, a tuple.
-        inputs: what an exported model calls them: as the kinds, but `class_` for `class` and so for all that Python reserves.
+        inputs: `{kind: what an exported model calls it}`: the same, but `class_` for `class`, as for all that Python reserves.
         values: `{kind: the values that there are}`, ascending.
         width: of the one-hot vectors together, 0 without labels.
 
@@ -44,15 +44,15 @@ class Labels:
     def __init__(self, columns=None, counts=None, names=None):
         self.columns = {kind: np.asarray(list(values), np.int32) for kind, values in (columns or {}).items()}
         self.kinds = tuple(self.columns)
-        self.inputs = tuple(f"{kind}_" if keyword.iskeyword(kind) else kind for kind in self.kinds)
+        self.inputs = {kind: f"{kind}_" if keyword.iskeyword(kind) else kind for kind in self.kinds}
         combinations = len(self.columns[self.kinds[0]]) if self.kinds else 1
         self.counts = np.ones(combinations, np.int32) if counts is None else np.asarray(counts, np.int32)
         self.names = {kind: list(each) for kind, each in (names or {}).items() if kind in self.columns}
         self.values = {kind: np.unique(column) for kind, column in self.columns.items()}
         for kind, values in self.values.items():
-            if not re.fullmatch("[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?", kind) or kind in TAKEN_NAMES:
-                taken = ", ".join(TAKEN_NAMES)
-                rule = f"The name of a label must be of letters, digits and _ between them, and none of {taken}."
+            taken = [*TAKEN_NAMES, *(name for other, name in self.inputs.items() if other != kind)]
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", kind) or kind in taken:
+                rule = f"The name of a label must be of letters, digits and _, and none of {', '.join(taken)}."
                 raise InputError(f"{rule} Received: {kind}.")
             if values[0] < 0:
                 raise InputError(f"A label to be conditioned on must be known of every sound. Received: {kind} {values[0]}.")

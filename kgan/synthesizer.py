@@ -90,7 +90,7 @@ class Synthesizer:
     @property
     def input_signature(self):
         """What `audio` takes, a list of `tf.TensorSpec`."""
-        labels = [tf.TensorSpec([None], tf.int32, name=name) for name in self.labels.inputs]
+        labels = [tf.TensorSpec([None], tf.int32, name=name) for name in self.labels.inputs.values()]
         return [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"), *labels]
 
     def _made(self, latents, *labels):

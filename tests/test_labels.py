@@ -226,8 +226,16 @@ def test_labels_that_sounds_do_not_have():
     assert Labels.of(sounds, "auto").kinds == ("pitch",)
 
 
-@pytest.mark.parametrize("name", ["my kind", "mi-kind", "1st", "é", "", "class_", "latents", "count", "x"])
+@pytest.mark.parametrize("name", ["my kind", "mi-kind", "1st", "é", "", "latents", "count", "x"])
 def test_names_that_a_signature_cannot_take(name):
-    rule = "must be of letters, digits and _ between them, and none of audio, "
+    rule = "must be of letters, digits and _, and none of audio, "
     with pytest.raises(InputError, match=f"{rule}.*Received: {name}.$"):
         Labels({name: [0, 1]})
+
+
+def test_two_labels_cannot_have_one_input():
+    assert Labels({"class_": [0, 1]}).inputs == {"class_": "class_"}
+    assert Labels({"class": [0, 1], "pitch": [60, 62]}).inputs == {"class": "class_", "pitch": "pitch"}
+    for kinds in (("class", "class_"), ("class_", "class")):
+        with pytest.raises(InputError, match="none of audio, .*class_. Received: class_.$"):
+            Labels({kind: [0, 1] for kind in kinds})

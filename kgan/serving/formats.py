@@ -53,7 +53,7 @@ def write_formats(synthesizer, folder, name, formats):
     """
     latents, labels = synthesizer.latents(TESTED_SOUNDS), synthesizer.chosen_labels(TESTED_SOUNDS)
     expected = synthesizer.generate(latents, labels)
-    inputs = {"latents": latents} | dict(zip(synthesizer.labels.inputs, labels.values(), strict=True))
+    inputs = {"latents": latents} | {synthesizer.labels.inputs[kind]: values for kind, values in labels.items()}
     conversions = []
     for format_name in formats:
         suffix, _, convert, run = FORMATS[format_name]

@@ -38,7 +38,7 @@ def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=N
         "Size": f"{parameters:,} parameters, {size_bytes / 2**20:.1f} MiB",
         "Licence": f"of the code: MIT; of the data: {known}",
     }
-    asked = "".join(f", {name}=tf.constant(-1)" for name in (labels.inputs if labels else ()))
+    asked = "".join(f", {name}=tf.constant(-1)" for name in (labels.inputs.values() if labels else ()))
     means = "  # -1: any; names are numbered in assets/generator.yaml" if kinds else ""
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     scored = "not evaluated"

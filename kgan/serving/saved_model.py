@@ -88,8 +88,9 @@ def _write(synthesizer, folder, half):
         with tf.control_dependencies([*_count_rules(count), *_label_rules(labels, asked, ANY)]):
             count = tf.identity(count)
         latents = item_latents(count, seed, synthesizer.latent_dim, synthesizer.latent_distribution)
-        chosen = dict(zip(labels.inputs, labels.completed(asked, count, seed).values(), strict=True))
-        return {"audio": audio_of(latents, *chosen.values()), "latents": latents, **chosen}
+        chosen = labels.completed(asked, count, seed)
+        named = {labels.inputs[kind]: values for kind, values in chosen.items()}
+        return {"audio": audio_of(latents, *chosen.values()), "latents": latents, **named}
 
     def wav(latents, *given):
         waves = audio_of(*_checked(labels, latents, *given))
@@ -102,7 +103,7 @@ def _write(synthesizer, folder, half):
         return {"wav_bytes": encoded}
 
     scalars = [tf.TensorSpec([], tf.int32, name="count"), tf.TensorSpec([], tf.int64, name="seed")]
-    scalars += [tf.TensorSpec([], tf.int32, name=name) for name in labels.inputs]
+    scalars += [tf.TensorSpec([], tf.int32, name=name) for name in labels.inputs.values()]
     functions = {
         "serving_default": tf.function(audio, input_signature=synthesizer.input_signature),
         "sample": tf.function(sample, input_signature=scalars),
@@ -191,7 +192,7 @@ class SavedSynthesizer(Synthesizer):
         return None  # it holds the way to the audio alone
 
     def audio(self, latents, *labels):
-        given = dict(zip(self.labels.inputs, labels, strict=True))
+        given = dict(zip(self.labels.inputs.values(), labels, strict=True))
         return self._loaded.signatures["serving_default"](latents=latents, **given)["audio"]
 
 

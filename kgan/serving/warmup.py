@@ -20,7 +20,8 @@ def write_warmup_requests(folder, name, synthesizer):
     except ImportError:
         return
     latents = {"latents": tf.constant(synthesizer.latents(1))}
-    labels = dict(zip(synthesizer.labels.inputs, map(tf.constant, synthesizer.chosen_labels(1).values()), strict=True))
+    names = synthesizer.labels.inputs
+    labels = {names[kind]: tf.constant(values) for kind, values in synthesizer.chosen_labels(1).items()}
     inputs = {
         "serving_default": latents | labels,
         "sample": {"count": tf.constant(1), "seed": tf.constant(0, tf.int64)} | dict.fromkeys(labels, tf.constant(ANY)),
