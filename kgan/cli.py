@@ -84,7 +84,8 @@ def _parser():
     asked.add_argument(
         "--label", metavar="KIND=VALUE", action="append", default=[], help="any label that there is, such as class=kick"
     )
-    command.add_argument("--out", metavar="FOLDER", help="a new folder; generated/NAME unless given; shards:FOLDER for many")
+    out = "a new folder; generated/NAME, NAME-2, ... unless given; shards:FOLDER for many"
+    command.add_argument("--out", metavar="FOLDER", help=out)
     _add_best(command)
 
     command = _add_command(
@@ -96,7 +97,7 @@ def _parser():
     command.add_argument("source", help="a run folder or a SavedModel")
     command.add_argument("--count", type=_integer(1, 32), default=10, help="pairs to show [10]")
     command.add_argument("--seed", type=_integer(0), default=0, help="of the latents [0]")
-    command.add_argument("--out", metavar="FOLDER", help="a new folder; listening/NAME unless given")
+    command.add_argument("--out", metavar="FOLDER", help="a new folder; listening/NAME, NAME-2, ... unless given")
     _add_best(command)
 
     _add_evaluate(subparsers)
@@ -243,6 +244,8 @@ def _add_benchmark(subparsers):
     command = _add_command(parts, "learning", commands.benchmark_learning, example)
     command.add_argument("runs", nargs="+", metavar="RUN", help="run folders, trained with --scores.every_steps")
     command.add_argument("--out", metavar="FILE.png", default="learning.png", help="the picture [learning.png]")
+    clocks = ["minutes", "cpu_minutes"]
+    command.add_argument("--over", choices=clocks, default="minutes", help="minutes, or those of all cores together [minutes]")
 
     example = "kgan benchmark generate --dim 32 --against torch --json out.json"
     command = _add_part(parts, "generate", commands.benchmark_generate, example, rounds=5)

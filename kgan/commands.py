@@ -1,6 +1,7 @@
 """What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
 
 import contextlib
+import itertools
 import math
 import shlex
 import sys
@@ -212,11 +213,16 @@ def _shards_folder(options):
 
 
 def _new_folder(options, parent):
-    """Return the folder that was asked for, or one named after the source."""
-    out = Path(options.out or Path(parent) / Path(options.source).resolve().name).expanduser()
-    if out.exists():
-        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {out}, which exists. Give another --out.")
-    return out
+    """Return the folder that was asked for, or the first new one named after the source: `NAME`, `NAME-2`, `NAME-3`, ..."""
+    if options.out:
+        out = Path(options.out).expanduser()
+        if out.exists():
+            rule = "Sounds go to a new folder, to overwrite none."
+            raise InputError(f"{rule} Received: {out}, which exists. Give another --out.")
+        return out
+    name = Path(options.source).resolve().name
+    folders = (Path(parent) / (f"{name}-{number}" if number > 1 else name) for number in itertools.count(1))
+    return next(folder for folder in folders if not folder.exists())
 
 
 def _asked_labels(options):
@@ -488,7 +494,7 @@ def benchmark_learning(options):
     import_tensorflow_quietly()
     from kgan.benchmarks.learning import benchmark_learning
 
-    benchmark_learning(options.runs, options.out)
+    benchmark_learning(options.runs, options.out, options.over)
     return 0
 
 

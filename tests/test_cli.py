@@ -66,6 +66,15 @@ def test_nothing_is_overwritten(said, finished_run, tmp_path):
     assert list((tmp_path / "mine").iterdir()) == []
 
 
+def test_without_a_name_sounds_go_to_the_next_new_folder(said, finished_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (1, 2, 3):
+        assert said("generate", finished_run, "--count", 1, "--seed", seed)[0] == 0
+    folders = [tmp_path / "generated" / name for name in ("finished", "finished-2", "finished-3")]
+    assert sorted((tmp_path / "generated").iterdir()) == folders
+    assert len({read_folder(folder).tobytes() for folder in folders}) == 3
+
+
 def test_export_writes_the_next_version(said, finished_run, tmp_path):
     for version in ("1", "2"):
         code, out, _ = said("export", finished_run, tmp_path / "models" / "drums")

@@ -22,10 +22,10 @@ def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def commands_of(page):
-    """Return the arguments of each kgan command in a page's shell blocks."""
+def commands_in(block):
+    """Return the arguments of each kgan command in a shell block."""
     found = []
-    for line in "".join(blocks(page, "bash")).replace("\\\n", "").splitlines():
+    for line in block.replace("\\\n", "").splitlines():
         for part in re.split(r"&&|; do", line):
             words = shlex.split(part, comments=True)
             scripts = [i for i, word in enumerate(words) if re.fullmatch(r"scripts/\w+\.py", word)]
@@ -33,6 +33,10 @@ def commands_of(page):
                 name = Path(words[scripts[0]]).stem
                 found.append([{"reproduce_table": "reproduce"}.get(name, name), *words[scripts[0] + 1 :]])
     return found
+
+
+def commands_of(page):
+    return commands_in("".join(blocks(page, "bash")))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

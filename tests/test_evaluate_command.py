@@ -50,11 +50,11 @@ def data_options(real_folder):
 
 def test_a_run_scores_itself_while_it_trains(scored_run, real_folder):
     rows = (scored_run / "scores.csv").read_text().splitlines()
-    assert rows[0].startswith("step,sounds,classifier,minutes,inception_score,")
+    assert rows[0].startswith("step,sounds,classifier,minutes,cpu_minutes,inception_score,")
     assert [row.partition(",")[0] for row in rows[1:]] == ["2", "4"]
     assert (scored_run / "scores.png").is_file()
     assert len(list((scored_run / "checkpoints").glob("best_step_*"))) == 1
-    score = float(rows[2].split(",")[4])
+    score = float(rows[2].split(",")[5])
     card = (scored_run / "saved_model/1/MODEL_CARD.md").read_text()
     assert f"| inception_score | {score:.4g} |" in card
     assert "| Iterations | 4, batch" in card

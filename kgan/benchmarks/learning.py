@@ -9,12 +9,13 @@ from kgan.training.run_folder import RunFolder
 SHOWN = ("inception_score", "frechet_distance", "pitch_accuracy", "harmonicity")
 
 
-def benchmark_learning(paths, out):
+def benchmark_learning(paths, out, over="minutes"):
     """Draw scores of runs against minutes of training, one line for each run, and print their last ones.
 
     Args:
         paths: run folders that were trained with `--scores.every_steps`.
         out: a .png file.
+        over: `"minutes"`, or `"cpu_minutes"` of all cores together, which other work on the machine does not stretch.
 
     Returns:
         `{name: rows}`, of what was drawn.
@@ -25,18 +26,18 @@ def benchmark_learning(paths, out):
     runs, ways = {}, set()
     for path in paths:
         run = RunFolder(path)
-        rows = [row for row in read_rows(run.path / "scores.csv", last_step=2**63) if row.get("minutes")]
+        rows = [row for row in read_rows(run.path / "scores.csv", last_step=2**63) if row.get(over)]
         if not rows:
             raise InputError(f"A run must have scores of its training: --scores.every_steps 500. Received: {run.path}.")
         ways |= {(row["classifier"], row["sounds"]) for row in rows}
-        names = [name for name in ("step", "minutes", *SHOWN) if all(row.get(name) for row in rows)]
+        names = [name for name in ("step", over, *SHOWN) if all(row.get(name) for row in rows)]
         runs[run.path.name] = [{name: float(row[name]) for name in names} for row in rows]
     if len(ways) > 1:
         raise InputError(f"Scores are comparable by one classifier and number of sounds. Received: {sorted(ways)}.")
     with whole_file(as_path(out)) as scratch:
-        scratch.write_bytes(curves(runs, over="minutes"))
+        scratch.write_bytes(curves(runs, over=over))
     for name, rows in runs.items():
         last = rows[-1]
         scores = [f"{COLUMNS[key].heading} {last[key]:{COLUMNS[key].digits}}" for key in SHOWN if key in last]
-        print(f"{name}: {last['minutes']:.0f} minutes, {last['step']:,.0f} iterations: {', '.join(scores)}")
+        print(f"{name}: {last[over]:.0f} {over.replace('_', ' ')}, {last['step']:,.0f} iterations: {', '.join(scores)}")
     return runs

@@ -31,7 +31,8 @@ class Score(keras.callbacks.Callback):
         log_dir: folder of TensorBoard's scalars; None for none.
 
     Attributes:
-        rows: `step`, `minutes` of training if the checkpoint counts them, and scores, a dictionary for each time.
+        rows: `step`, scores and, if the checkpoint counts them, `minutes` of training and of processors, `cpu_minutes`, a
+            dictionary for each time.
         best_step: the step with the best score, None before the first.
     """
 
@@ -68,7 +69,7 @@ class Score(keras.callbacks.Callback):
             {
                 "step": int(row["step"]),
                 **self._how,
-                **{name: float(row[name]) for name in ("minutes", *COLUMNS) if row.get(name)},
+                **{name: float(row[name]) for name in ("minutes", "cpu_minutes", *COLUMNS) if row.get(name)},
             }
             for row in same
         ]
@@ -96,8 +97,9 @@ class Score(keras.callbacks.Callback):
             tqdm.write(f"Step {step} is not scored. {error}")
             return
         scores = {name: value for name, value in scores.items() if name in COLUMNS}
-        minutes = {"minutes": round(self.checkpoint.training_s / 60, 2)} if self.checkpoint is not None else {}
-        self.rows.append({"step": step, **self._how, **minutes, **scores})
+        clocks = {"minutes": "training_s", "cpu_minutes": "training_cpu_s"} if self.checkpoint is not None else {}
+        spent = {name: round(getattr(self.checkpoint, clock) / 60, 2) for name, clock in clocks.items()}
+        self.rows.append({"step": step, **self._how, **spent, **scores})
         if self.best_step == step and self.checkpoint is not None:
             self.checkpoint.save_best()
         write_rows(self.directory / "scores.csv", self.rows)

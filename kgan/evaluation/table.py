@@ -174,7 +174,7 @@ def curves(runs, real=None, best_step=None, over="step"):
         runs: `{name: rows}`, dictionaries that hold scores and `over`.
         real: scores of real sounds, `{name: value}`, drawn as lines across; None for none.
         best_step: where to draw a mark; None for none.
-        over: what lies along the axis, `"step"` or `"minutes"`.
+        over: what lies along the axis, `"step"`, `"minutes"` or `"cpu_minutes"`.
 
     Returns:
         The bytes of a PNG.
@@ -196,7 +196,7 @@ def curves(runs, real=None, best_step=None, over="step"):
         ax.set_title(f"{COLUMNS[name].heading} ({_HINTS[COLUMNS[name].better]})", fontsize=8)
         ax.tick_params(labelsize=7)
     for ax in axes[-1]:
-        ax.set_xlabel(over, fontsize=7)
+        ax.set_xlabel(over.replace("_", " "), fontsize=7)
     axes[0, 0].legend(fontsize=7)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()

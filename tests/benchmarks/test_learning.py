@@ -16,7 +16,8 @@ def run_with(folder, rows):
 
 
 def row(step, minutes, score, classifier="mel abc"):
-    return {"step": step, "sounds": 500, "classifier": classifier, "minutes": minutes, "frechet_distance": score}
+    spent = {"minutes": minutes, "cpu_minutes": 2 * minutes}
+    return {"step": step, "sounds": 500, "classifier": classifier, **spent, "frechet_distance": score}
 
 
 def test_rows_of_all_runs_are_drawn_and_the_last_ones_told(tmp_path, capsys):
@@ -28,6 +29,9 @@ def test_rows_of_all_runs_are_drawn_and_the_last_ones_told(tmp_path, capsys):
     assert [(each["minutes"], each["frechet_distance"]) for each in drawn["fast"]] == [(1.5, 60.0), (3.0, 41.256)]
     assert "fast: 3 minutes, 200 iterations: Frechet 41.26" in capsys.readouterr().out
     assert (tmp_path / "learning.png").read_bytes()[:4] == b"\x89PNG"
+    drawn = benchmark_learning(runs, tmp_path / "processor.png", over="cpu_minutes")
+    assert [each["cpu_minutes"] for each in drawn["fast"]] == [3.0, 6.0]
+    assert "fast: 6 cpu minutes, 200 iterations" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
