@@ -1,17 +1,48 @@
 """`python` as the pages call it, made small: a few notes, networks of width 2, a few iterations, a classifier of one epoch."""
 
+import contextlib
 import json
 import os
 import runpy
+import signal
 import sys
+import threading
+import urllib.request
 from pathlib import Path
+
+import numpy as np
 
 TRAINED = [
     "--steps", os.environ.get("PAGES_STEPS", "3"), "--network.dim", "2", "--training.batch_size", "4", "--precision", "float32",
     "--training.log_steps", "1", "--training.preview_count", "2", "--scores.sounds", "50",
 ]  # fmt: skip
 SCORED = ["--count", "20"]
-SMALLER = {"train": TRAINED, "evaluate": SCORED, "reproduce_table": [*SCORED, *TRAINED]}
+PLAYED = ["--port", "0", "--no-browser"]
+SMALLER = {"train": TRAINED, "evaluate": SCORED, "reproduce_table": [*SCORED, *TRAINED], "demo": PLAYED}
+
+
+def serve_one_page():
+    """Let `demo` serve its page until it has been read once, and end it by Ctrl-C."""
+    from kgan import demo
+
+    serve, pages = demo.serve, []
+
+    def read_and_end(address):
+        try:
+            pages.append(urllib.request.urlopen(address).read())
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def serve_until_read(instrument, name, host, port, ready):
+        def read_when_ready(address):
+            ready(address)
+            threading.Thread(target=read_and_end, args=[address]).start()
+
+        with contextlib.suppress(KeyboardInterrupt):
+            serve(instrument, name, host, port, read_when_ready)
+        assert b"<title>kgan" in pages[0]
+
+    demo.serve = serve_until_read
 
 
 def main(program, *arguments):
@@ -28,9 +59,12 @@ def main(program, *arguments):
 
     def a_few_notes(*split_and_clips):
         notes = all_notes(*split_and_clips)
-        return notes.subset(range(0, len(notes), len(notes) // 100))
+        _, of_each = np.unique([notes.labels["pitch"], notes.labels["family"]], axis=1, return_index=True)
+        return notes.subset(of_each[::4])  # of every pitch and every family, 132 of the training notes
 
     load.load_notes = a_few_notes
+    if Path(program).stem == "demo":
+        serve_one_page()
     sys.argv = [program, *arguments, *SMALLER.get(Path(program).stem, [])]
     runpy.run_path(program, run_name="__main__")
 
