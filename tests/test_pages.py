@@ -149,7 +149,7 @@ def test_a_shell_block_runs_and_leaves_what_it_names(block, checkout, request):
         if "--out" in named:
             assert (checkout / named["--out"].removeprefix("shards:")).exists()
         if arguments[0] == "reproduce":
-            (table,) = (checkout / "runs/table").glob("*.json")
+            (table,) = (checkout / named.get("--out", "runs/table")).glob("*.json")
             assert len(json.loads(table.read_text())["rows"]) == 6
     if "one.wav" in block:
         assert soundfile.info(checkout / "one.wav").frames == 16384
