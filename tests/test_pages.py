@@ -28,7 +28,7 @@ SHELL = [
     for page in PAGES
     for number, block in enumerate(blocks(page, "bash"))
 ]  # fmt: skip
-NAMES = [f"{family}_acoustic_000-{pitch:03d}-100" for family in ("bass", "guitar", "organ") for pitch in range(48, 60)]
+NAMES = [f"{family}_acoustic_000-{pitch:03d}-100" for family in ("bass", "guitar", "organ") for pitch in range(48, 84)]
 
 # What is not on every machine, each checked for what it is given, and no more.
 PROGRAMS = {
