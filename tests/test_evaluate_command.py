@@ -161,3 +161,27 @@ def test_what_scores_need_is_said_before_a_run_exists(real_folder, tiny_options,
     assert main(["train", "--run", str(tmp_path / "run"), "--steps", "4", *tiny_options, *scores]) == 2
     assert "inception_score needs labels" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def few_sounds(real_folder, tmp_path):
+    """Two classes, 40 sounds in all, of which fewer than ten are held out."""
+    for place in sorted(real_folder.iterdir())[:2]:
+        (tmp_path / "few" / place.name).mkdir(parents=True)
+        for file in sorted(place.iterdir())[:20]:
+            shutil.copy(file, tmp_path / "few" / place.name)
+    return tmp_path / "few"
+
+
+def test_few_sounds_are_scored_but_for_the_inception_score(few_sounds, tiny_options, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("KGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
+    scores = ["--scores.every_steps", "2", "--scores.sounds", "50"]
+    options = ["train", "--model", "dcgan", "--steps", "2", *tiny_options, *scores, "--data", str(few_sounds)]
+    assert main([*options, "--run", str(tmp_path / "wrong"), "--scores.monitor", "inception_score"]) == 2
+    assert "at least 10 sounds that are not trained on. Received: " in capsys.readouterr().err
+    assert main([*options, "--run", str(tmp_path / "run")]) == 0
+    assert "No inception score: it needs at least 10 sounds" in capsys.readouterr().out
+    names, row = (line.split(",") for line in (tmp_path / "run/scores.csv").read_text().splitlines())
+    assert "inception_score" not in names
+    assert float(row[names.index("frechet_distance")]) > 0

@@ -114,10 +114,12 @@ def to_markdown(result):
 def describe(result):
     """Return the sentences that a table needs to be read."""
     settings, classifier = result["settings"], result["classifier"]
-    lines = [
-        f"Data: {settings['data']}. The inception score is of all sounds, in {settings['splits']} splits; the other scores are"
-        f" of {settings['compared']:,} sounds each, compared with {settings['references']:,} training sounds."
-    ]
+    compared = f"of {settings['compared']:,} sounds each, compared with {settings['references']:,} training sounds."
+    if "inception" in settings["metrics"]:
+        compared = f"The inception score is of all sounds, in {settings['splits']} splits; the other scores are {compared}"
+    else:
+        compared = f"Scores are {compared}"
+    lines = [f"Data: {settings['data']}. {compared}"]
     if classifier:
         accuracy = f"{classifier['label']} right in {classifier['accuracy']:.1%}"
         if "pitch_accuracy" in classifier:

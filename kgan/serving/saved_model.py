@@ -81,7 +81,7 @@ def _write(synthesizer, folder, half):
     audio_of, stored = synthesizer.half_audio() if half else (synthesizer.audio, None)
 
     def audio(latents, *given):
-        return {"audio": audio_of(*_checked(labels, latents, *given))}
+        return {"audio": audio_of(*_checked(synthesizer, latents, *given))}
 
     def sample(count, seed, *asked):
         asked = dict(zip(labels.kinds, asked, strict=True))
@@ -93,7 +93,7 @@ def _write(synthesizer, folder, half):
         return {"audio": audio_of(latents, *chosen.values()), "latents": latents, **named}
 
     def wav(latents, *given):
-        waves = audio_of(*_checked(labels, latents, *given))
+        waves = audio_of(*_checked(synthesizer, latents, *given))
         waves = waves if waves.shape.rank == 3 else waves[..., tf.newaxis]
         encoded = tf.map_fn(
             lambda wave: tf.audio.encode_wav(wave, synthesizer.sample_rate_hz),
@@ -125,8 +125,10 @@ def save_functions(synthesizer, functions, folder, stored=None):
     tf.saved_model.save(module, str(folder), signatures=functions)
 
 
-def _checked(labels, latents, *given):
-    """Return latents and labels, or let the graph fail and say why."""
+def _checked(synthesizer, latents, *given):
+    """Return latents and labels, or let the graph fail and say why: a server does not compare shapes."""
+    specs, labels = synthesizer.input_signature, synthesizer.labels
+    latents, *given = [tf.ensure_shape(each, spec.shape) for each, spec in zip((latents, *given), specs, strict=True)]
     count = tf.shape(latents)[0]
     finite = tf.debugging.Assert(
         tf.reduce_all(tf.math.is_finite(tf.reshape(latents, [-1]))), ["Latents must be finite. Received: NaN or infinity."]

@@ -18,6 +18,7 @@ from kgan.errors import InputError
 from kgan.evaluation.classifier import load_classifier
 from kgan.evaluation.evaluate import usable_metrics
 from kgan.evaluation.evaluator import Evaluator, drawn
+from kgan.evaluation.inception_score import SPLITS
 from kgan.gans.adversarial import AdversarialModel
 from kgan.labels import Labels
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
@@ -88,13 +89,22 @@ def build_score(config, synthesizer, checkpoint, run):
     """Return the callback `Score` and what it needs; the classifier is trained first where it is not in the cache.
 
     Raises:
-        InputError: the sounds cannot be scored, or the score to monitor needs labels, and there are none.
+        InputError: the sounds cannot be scored, or are too few, or the score to monitor needs labels, and there are none.
     """
     scores = config.scores
     clipping, filters = build_clipping(config), build_filter(config)
     train, valid, test = load.load_splits(config.data.source, config.data.labels_csv, clipping, filters)
     metrics, label = usable_metrics(None, None, train)
     metrics = [name for name in metrics if name not in COSTLY]
+    least = SPLITS if label and scores.monitor == "inception_score" else 2
+    if len(test) < least:
+        raise InputError(
+            f"Scores need at least {least} sounds that are not trained on. Received: {len(test)}."
+            " Set --scores.every_steps null."
+        )
+    if "inception" in metrics and len(test) < SPLITS:
+        metrics.remove("inception")
+        tqdm.write(f"No inception score: it needs at least {SPLITS} sounds that are not trained on. Received: {len(test)}.")
     classifier = label and load_classifier(train, valid, test, label=label)
     evaluator = Evaluator(train, classifier, metrics, compared=min(scores.sounds, len(test)), references=SCORE_REFERENCES)
     real = evaluator.scores(drawn(test, scores.sounds, seed=0))

@@ -11,7 +11,7 @@ from kgan.data.sounds import to_int16
 from kgan.errors import InputError
 from kgan.evaluation.evaluate import evaluate, folder_sounds
 from kgan.evaluation.evaluator import drawn
-from kgan.evaluation.table import COLUMNS, check_new, curves, read_table, to_csv, to_markdown, write_table
+from kgan.evaluation.table import COLUMNS, check_new, curves, describe, read_table, to_csv, to_markdown, write_table
 from tests.evaluation.conftest import LENGTH, RATE_HZ, instruments
 
 CLIPPING = Clipping(length_samples=LENGTH)
@@ -59,6 +59,12 @@ def test_the_table_names_the_classifier_and_its_accuracy(result):
     assert f"family right in {classifier['accuracy']:.1%}" in named
     assert any(line.startswith("| copy | 7 | 80 |") for line in lines)
     assert lines[-2] == "Not scored: broken: Sounds must be finite. Received: NaN."
+
+
+def test_the_inception_score_is_spoken_of_where_there_is_one(result):
+    others = result | {"settings": result["settings"] | {"metrics": ["diversity"]}}
+    assert "The inception score is of all sounds, in 10 splits; the other scores are of 80" in describe(result)[0]
+    assert describe(others)[0].startswith("Data: instruments. Scores are of 80 sounds each")
 
 
 def test_the_four_files(result, tmp_path):
