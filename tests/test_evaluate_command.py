@@ -14,6 +14,15 @@ from kgan.commands import _named_source
 from tests.evaluation.conftest import LENGTH, RATE_HZ, instruments
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_classifier(tmp_path_factory):
+    """One epoch: what is told here hangs on no score's value. No other test finds it in its cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
+        patch.setenv("KGAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def real_folder(tmp_path_factory):
     """A folder of three classes, 240 sounds in all."""
@@ -173,9 +182,7 @@ def few_sounds(real_folder, tmp_path):
     return tmp_path / "few"
 
 
-def test_few_sounds_are_scored_but_for_the_inception_score(few_sounds, tiny_options, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("KGAN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
+def test_few_sounds_are_scored_but_for_the_inception_score(few_sounds, tiny_options, tmp_path, capsys):
     scores = ["--scores.every_steps", "2", "--scores.sounds", "50"]
     options = ["train", "--model", "dcgan", "--steps", "2", *tiny_options, *scores, "--data", str(few_sounds)]
     assert main([*options, "--run", str(tmp_path / "wrong"), "--scores.monitor", "inception_score"]) == 2

@@ -58,6 +58,7 @@ def test_turns_are_timed_by_themselves(monkeypatch):
     assert counts == [1, 2] * 3
 
 
+@pytest.mark.long
 def test_the_table_of_a_tiny_measurement(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(train, "PRODUCT_SIZE", 64)
     result = train.benchmark_train(1, 2, "float32", rounds=2, iterations=1, json_file=tmp_path / "out.json")

@@ -120,6 +120,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(kits, tmp_path, few_per_sh
     assert len(written) == 6
 
 
+@pytest.mark.long
 def test_kill_9_of_the_parent_alone_then_the_same_bytes(tmp_path):
     """Its worker may still write while the next call does."""
     folder = tmp_path / "many"

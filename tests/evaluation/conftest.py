@@ -30,5 +30,5 @@ def parts():
 
 
 @pytest.fixture(scope="session")
-def classifier(parts, tmp_path_factory):
-    return load_classifier(*parts, cache=tmp_path_factory.mktemp("classifiers"))
+def classifier(parts):
+    return load_classifier(*parts)

@@ -33,6 +33,7 @@ def test_what_it_makes_of_a_sound_does_not_depend_on_its_neighbours(classifier, 
 
 
 def test_it_is_trained_once_for_each_data_set(parts, tmp_path, monkeypatch):
+    monkeypatch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
     small = [part.subset(np.arange(30)) for part in parts]
     first = load_classifier(*small, cache=tmp_path)
     again = load_classifier(*small, cache=tmp_path)
@@ -74,8 +75,9 @@ def test_labels_that_cannot_be_told(parts, tmp_path):
         load_classifier(*same, cache=tmp_path)
 
 
-def test_classes_are_those_that_occur_and_pitches_those_of_midi(parts, tmp_path):
+def test_classes_are_those_that_occur_and_pitches_those_of_midi(parts, tmp_path, monkeypatch):
     """Numbers with gaps, below 0, or in one part alone; -1 is a common way to say that there is no pitch."""
+    monkeypatch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
     odd = [
         replace(part.subset(np.arange(30)), labels={"kind": values.astype(np.int32), "pitch": np.full(30, -1, np.int32)})
         for part, values in zip(parts, (np.arange(30) % 2 * 10**8, np.arange(30) % 2 * -5, np.arange(30) % 3), strict=True)

@@ -128,7 +128,7 @@ def values_of_weights(network):
     return [w.numpy() for w in network.weights]
 
 
-@pytest.mark.parametrize("gan_class", GANS)
+@pytest.mark.parametrize("gan_class", [WGANGP, R1GAN, *(pytest.param(each, marks=pytest.mark.long) for each in (DCGAN, WGAN))])
 def test_keras_file_keeps_everything_and_training_goes_on_the_same(make_gan, tiny_sounds, tmp_path, weights_of, gan_class):
     options = {"batch_size": 4, "seed": 1}
     gan = make_gan(gan_class, n_critic=2, ema_decay=0.9, seed=2, phase_shuffle=1)
@@ -210,7 +210,9 @@ def test_fit_in_a_compiled_graph_equals_eager_steps(make_gan, tiny_sounds, weigh
         np.testing.assert_allclose(mine, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"])
+@pytest.mark.parametrize(
+    "dtype", ["mixed_float16", *(pytest.param(name, marks=pytest.mark.long) for name in ("float32", "mixed_bfloat16"))]
+)
 def test_xla_compiles_the_step_that_a_gpu_runs(make_gan, dtype):
     """XLA draws other noise from the same seed, so the terms of one step are compared within a margin."""
 
@@ -225,7 +227,7 @@ def test_xla_compiles_the_step_that_a_gpu_runs(make_gan, dtype):
         np.testing.assert_allclose(results[1][name], results[0][name], rtol=0.1, atol=0.02, err_msg=name)
 
 
-@pytest.mark.parametrize("per", ["example", "batch"])
+@pytest.mark.parametrize("per", ["batch", pytest.param("example", marks=pytest.mark.long)])
 def test_xla_compiles_phase_shuffle_under_the_penalty(per):
     generator = wave_generator(1024, dim=2, latent_dim=4)
     gan = WGANGP(generator, wave_critic(1024, dim=2, phase_shuffle=2, phase_shuffle_per=per), n_critic=1)

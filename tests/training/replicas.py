@@ -1,9 +1,10 @@
-"""Train every GAN for ten iterations over a strategy's replicas and store what came of it: `replicas.py STRATEGY OUT.npz`.
+"""Train GANs for ten iterations over a strategy's replicas and store what came of it: `replicas.py STRATEGY OUT.npz TRIAL...`.
+
+A trial is a GAN, its precision and its optimizer: `WGANGP.mixed_float16.adam`.
 
 A process of its own, since TensorFlow's devices and its place among other processes are settled once.
 """
 
-import itertools
 import sys
 
 import tensorflow as tf
@@ -26,6 +27,7 @@ from kgan.noise import folded_seed  # noqa: E402
 from kgan.representations import Wave  # noqa: E402
 
 ITERATIONS, BATCH_SIZE, LENGTH = 10, 8, 1024
+GANS = {each.__name__: each for each in (DCGAN, WGAN, WGANGP, R1GAN)}
 OPTIMIZERS = {"sgd": lambda: keras.optimizers.SGD(0.01), "adam": lambda: keras.optimizers.Adam(2e-4, 0.5, 0.9)}
 
 
@@ -73,14 +75,10 @@ def all_weights(gan):
 
 
 found = {}
-# By SGD, whose steps are as long as the gradients, all of them; what an optimizer or float16 adds is of no GAN in particular.
-EVERY_GAN = itertools.product((DCGAN, WGAN, WGANGP, R1GAN), ["float32"], ["sgd"])
-for gan_class, policy, optimizer in (
-    *EVERY_GAN, (WGANGP, "float32", "adam"), (DCGAN, "mixed_float16", "adam"), (WGANGP, "mixed_float16", "adam"),
-):  # fmt: skip
-    gan, rows = make_gan(gan_class, policy, optimizer), []
+for name in sys.argv[3:]:
+    gan_class, policy, optimizer = name.split(".")
+    gan, rows = make_gan(GANS[gan_class], policy, optimizer), []
     train(gan, rows)
-    name = f"{gan_class.__name__}.{policy}.{optimizer}"
     found[f"{name}.logs"], found[f"{name}.weights"] = np.array(rows), all_weights(gan)
     states = [*gan.weights, *gan.generator_optimizer.variables, *gan.critic_optimizer.variables]
     found[f"{name}.alike"] = np.array([len({each.tobytes() for each in on_replicas(v)}) == 1 for v in states])

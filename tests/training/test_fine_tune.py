@@ -252,7 +252,7 @@ def test_a_new_critic_learns_alone_and_for_a_while(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:n_fft=1024 is too large")
-@pytest.mark.parametrize("source", [a_run, a_saved_model])
+@pytest.mark.parametrize("source", [a_saved_model, pytest.param(a_run, marks=pytest.mark.long)])
 def test_the_command_begins_a_run_with_another_s_networks_and_settings(sound_folder, tmp_path, monkeypatch, source):
     monkeypatch.setattr(fine_tune, "CRITIC_STEPS", 2)
     folder, theirs, _ = source(tmp_path / "source")

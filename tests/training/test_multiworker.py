@@ -91,6 +91,7 @@ def test_it_learned_what_one_device_learns(job, options, tmp_path):
     assert weights(run, last + 4).keys() == theirs.keys()
 
 
+@pytest.mark.long
 def test_a_signal_to_one_process_ends_all_of_them_at_the_same_iteration(tmp_path, options):
     run = tmp_path / "run"
     chief, other = processes = start(run, options, local_cluster(2), steps=100_000)

@@ -23,7 +23,7 @@ SHAPES = {"spec": (8, 128, 2), "logspec": (8, 128, 1), "melif": (16, 128, 2)}
 STATISTICS = {"spec": [], "logspec": [(129,), (129,)], "melif": [(2,)]}
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", ["melif", *(pytest.param(name, marks=pytest.mark.long) for name in ("spec", "logspec"))])
 def test_train_resume_preview_generate_and_export(tmp_path, tiny_run_options, sound_folder, name):
     sounds = tmp_path / "sounds"
     shutil.copytree(sound_folder, sounds)

@@ -54,7 +54,7 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert (config["size"], config["network"]["dim"], config["training"]["precision"]) == ("small", 4, "float32")
 
 
-@pytest.mark.parametrize("model", ["dcgan", "wgan", "wgan_gp"])
+@pytest.mark.parametrize("model", ["wgan_gp", *(pytest.param(name, marks=pytest.mark.long) for name in ("dcgan", "wgan"))])
 def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, tiny_run_options, model):
     options = ["--model", model, "--network.phase_shuffle", "1", *tiny_run_options]
     assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "7", *options]) == 0
@@ -67,6 +67,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, tiny_run_options, mod
     assert [row["critic_loss"] for row in history[1]] == [row["critic_loss"] for row in history[0]]
 
 
+@pytest.mark.long
 def test_kill_9_at_any_moment_costs_no_more_than_the_last_checkpoint(tmp_path, tiny_run_options):
     options = ["--steps", "150", *tiny_run_options]
     assert main(["train", "--run", str(tmp_path / "whole"), *options]) == 0
@@ -93,7 +94,7 @@ def test_kill_9_at_any_moment_costs_no_more_than_the_last_checkpoint(tmp_path, t
     assert not list(run.rglob(".unfinished-*"))
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)])
 def test_a_signal_ends_a_run_with_checkpoint_and_export(tmp_path, tiny_run_options, number, code):
     run = tmp_path / "run"
     process = start(run, ["--steps", "100000", *tiny_run_options])
@@ -256,22 +257,20 @@ def test_ctrl_c_before_training_leaves_no_traceback(tmp_path, tiny_run_options):
     assert "Traceback" not in output
 
 
-def test_shards_are_trained_on_as_their_folder_is(tmp_path, tiny_run_options, sound_folder):
+def test_shards_are_trained_on_as_their_folder_is(tmp_path, finished_run, tiny_run_options, sound_folder):
     shards = tmp_path / "shards"
     assert main(["prepare", str(sound_folder), "--out", str(shards), "--data.length_samples", "1024"]) == 0
-    options = ["--steps", "2", *tiny_run_options]
-    assert main(["train", "--run", str(tmp_path / "folder"), *options]) == 0
+    options = ["--steps", "6", *tiny_run_options]
     options[options.index("--data") + 1] = str(shards)
     assert main(["train", "--run", str(tmp_path / "shards run"), *options]) == 0
-    assert_same_weights(tmp_path / "folder", tmp_path / "shards run", 2)
+    assert_same_weights(finished_run, tmp_path / "shards run", 6)
 
 
-def test_an_augmented_run_resumes_to_the_bit(tmp_path, tiny_run_options):
+def test_an_augmented_run_resumes_to_the_bit(tmp_path, finished_run, tiny_run_options):
     options = ["--augment.gain_db", "6", "--augment.shift_samples", "50", "--augment.polarity", "true", *tiny_run_options]
-    assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "4", *options]) == 0
-    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "2", *options]) == 0
-    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "4"]) == 0
-    assert_same_weights(tmp_path / "whole", tmp_path / "parts", 4)
-    plain = tmp_path / "plain"
-    assert main(["train", "--run", str(plain), "--steps", "4", *tiny_run_options]) == 0
-    assert any((weights_at(plain, 4)[name] != value).any() for name, value in weights_at(tmp_path / "whole", 4).items())
+    assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "6", *options]) == 0
+    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "3", *options]) == 0
+    assert main(["train", "--run", str(tmp_path / "parts"), "--steps", "6"]) == 0
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts", 6)
+    plain = weights_at(finished_run, 6)
+    assert any((plain[name] != value).any() for name, value in weights_at(tmp_path / "whole", 6).items())
