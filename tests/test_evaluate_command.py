@@ -129,6 +129,7 @@ def test_sounds_without_labels_are_scored_without_a_classifier(real_folder, tmp_
     assert "Scored without a classifier, by diversity, ndb, pitch alone" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_reproduce_trains_the_four_and_writes_the_table(tiny_options, tmp_path, capsys):
     out = ["--out", str(tmp_path / "table"), "--count", "50", "--metrics", "diversity,pitch"]
     assert main(["reproduce", *out, "--steps", "2", *tiny_options]) == 0

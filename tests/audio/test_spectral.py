@@ -109,6 +109,7 @@ def test_griffin_lim_is_librosa_s_from_the_same_start(rng):
         np.testing.assert_allclose(clip[64:-64], peer[64:-64], atol=1e-4)
 
 
+@pytest.mark.long
 def test_griffin_lim_on_notes_beats_the_plain_one_and_librosa_s(notes):
     """SpecGAN used 16 iterations of the plain algorithm, which is librosa's without momentum."""
     framing = (256, 128, (64, 64))

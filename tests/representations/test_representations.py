@@ -21,6 +21,11 @@ SPECTROGRAMS = {
 ALL = {"wave": (Wave, {}), **SPECTROGRAMS}
 
 
+def named(representations):
+    """Return their names as parameters; what takes seconds is on demand."""
+    return [pytest.param(name, marks=pytest.mark.long) if "high resolution" in name else name for name in representations]
+
+
 def random_audio(*shape):
     """Noise whose level rises from 1/1000 to full scale: every level occurs."""
     return (np.random.default_rng(1).uniform(-1, 1, shape) * np.geomspace(1e-3, 1, LENGTH)).astype(np.float32)
@@ -49,7 +54,7 @@ def transforms(representation, audio):
 
 
 @pytest.mark.parametrize("count", [1, 7])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", named(ALL))
 def test_directly_in_a_dataset_and_for_an_unknown_batch_size(name, count):
     representation = make(name)
     audio = random_audio(count, LENGTH)
@@ -70,7 +75,7 @@ def test_directly_in_a_dataset_and_for_an_unknown_batch_size(name, count):
         assert np.linalg.norm(other - decoded) < tolerance * np.linalg.norm(decoded)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", named(ALL))
 def test_silence_and_clipped_noise_have_finite_values_and_gradients(name):
     representation = make(name)
     rng = np.random.default_rng(2)
@@ -87,7 +92,7 @@ def test_silence_and_clipped_noise_have_finite_values_and_gradients(name):
     assert 0.5 < np.linalg.norm(decoded[2:]) / np.linalg.norm(audio[2:]) < 1.1
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", named(ALL))
 def test_stereo_is_two_times_mono(name):
     stereo, mono = make(name, channels=2), make(name)
     audio = np.stack([random_audio(3, LENGTH), random_audio(3, LENGTH)[:, ::-1]], axis=2)
@@ -105,7 +110,7 @@ def test_stereo_is_two_times_mono(name):
     assert np.linalg.norm(decoded[:, :, 1] - alone) < 0.02 * np.linalg.norm(alone)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", named(ALL))
 def test_rebuilt_from_its_configuration_and_weights(name):
     representation = make(name, channels=1)
     config = keras.saving.serialize_keras_object(representation)
@@ -116,7 +121,7 @@ def test_rebuilt_from_its_configuration_and_weights(name):
     np.testing.assert_array_equal(rebuilt.encode(audio), representation.encode(audio))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", named(ALL))
 def test_float32_under_a_mixed_policy(name):
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -150,7 +155,7 @@ def test_any_length_has_frames_that_a_network_can_make(length, options, frames, 
     np.testing.assert_allclose(spec.decode(x), audio, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SPECTROGRAMS)
+@pytest.mark.parametrize("name", named(SPECTROGRAMS))
 def test_levels_are_decibels_of_full_scale(name):
     representation = make(name, length_samples=LENGTH)
     bin_hz = 16000 / representation.fft_samples

@@ -57,7 +57,9 @@ def exported(gan, folder):
 
 
 @pytest.mark.parametrize(
-    ("gan_class", "dtype"), [(DCGAN, "float32"), (WGANGP, "mixed_bfloat16")], ids=["uniform", "normal-bfloat16"]
+    ("gan_class", "dtype"),
+    [(DCGAN, "float32"), pytest.param(WGANGP, "mixed_bfloat16", marks=pytest.mark.long)],
+    ids=["uniform", "normal-bfloat16"],
 )
 def test_every_signature_in_a_process_without_kgan(make_gan, tmp_path, gan_class, dtype):
     synthesizer, version = exported(make_gan(gan_class, dtype=dtype), tmp_path / "name")

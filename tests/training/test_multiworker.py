@@ -78,6 +78,7 @@ def test_started_again_it_goes_on_and_ends_with_an_export(job):
     assert np.isfinite(sounds).all()
 
 
+@pytest.mark.long
 def test_it_learned_what_one_device_learns(job, options, tmp_path):
     """Killed, resumed and in two processes, against one that was never interrupted; and one alone goes on from there."""
     run, _, _, last, _ = job

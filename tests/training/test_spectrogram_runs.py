@@ -63,14 +63,10 @@ def test_train_resume_preview_generate_and_export(tmp_path, tiny_run_options, so
     sheet = matplotlib.image.imread(io.BytesIO((parts / "samples" / "step_00000003" / "contact_sheet.png").read_bytes()))
     assert sheet.shape[0] > 1.5 * 280  # a third picture for each clip: waves' sheets of one row have 280 pixels
 
-
-def test_the_exported_graph_holds_stock_operations_alone(tmp_path, tiny_run_options):
-    run = tmp_path / "run"
-    assert main(["train", "--run", str(run), "--steps", "1", *tiny_run_options, "--repr", "logspec"]) == 0
-    saved = saved_model_pb2.SavedModel.FromString((run / "saved_model" / "1" / "saved_model.pb").read_bytes())
+    saved = saved_model_pb2.SavedModel.FromString((parts / "saved_model" / "1" / "saved_model.pb").read_bytes())
     graph = saved.meta_graphs[0].graph_def
     operations = {node.op for function in graph.library.function for node in function.node_def} | {n.op for n in graph.node}
-    assert {"RFFT", "IRFFT", "Conv2DBackpropInput"} <= operations
+    assert "Conv2DBackpropInput" in operations
     functions = {function.signature.name for function in graph.library.function}
     for operation in operations - functions:
         assert hasattr(tf.raw_ops, operation), operation

@@ -54,7 +54,8 @@ def test_a_run_leaves_what_it_promises(finished_run):
     assert (config["size"], config["network"]["dim"], config["training"]["precision"]) == ("small", 4, "float32")
 
 
-@pytest.mark.parametrize("model", ["wgan_gp", *(pytest.param(name, marks=pytest.mark.long) for name in ("dcgan", "wgan"))])
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["dcgan", "wgan", "wgan_gp"])
 def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, tiny_run_options, model):
     options = ["--model", model, "--network.phase_shuffle", "1", *tiny_run_options]
     assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "7", *options]) == 0
@@ -157,7 +158,9 @@ def test_changed_settings_are_named(finished_run, capsys):
 def test_the_same_command_on_a_finished_run_says_so(finished_run, tiny_run_options, capsys):
     before = weights_at(finished_run, 6)
     assert main(["train", "--run", str(finished_run), "--steps", "6", *tiny_run_options]) == 0
-    assert "has done 6 iterations" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "has done 6 iterations" in told
+    assert "the sounds are not those" not in told
     for name, value in weights_at(finished_run, 6).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -213,10 +216,8 @@ def test_changed_sounds_are_told(tmp_path, finished_run, sound_folder, capsys):
     shutil.copytree(sound_folder, sounds)
     config = (run / "config.yaml").read_text().replace(str(sound_folder), str(sounds))
     (run / "config.yaml").write_text(config)
-    assert main(["train", "--run", str(run), "--steps", "7"]) == 0
-    assert "the sounds are not those" not in capsys.readouterr().out
     (sounds / "00.wav").unlink()
-    assert main(["train", "--run", str(run), "--steps", "8"]) == 0
+    assert main(["train", "--run", str(run), "--steps", "7"]) == 0
     assert "the sounds are not those that the run was started with" in capsys.readouterr().out
 
 
@@ -266,6 +267,7 @@ def test_shards_are_trained_on_as_their_folder_is(tmp_path, finished_run, tiny_r
     assert_same_weights(finished_run, tmp_path / "shards run", 6)
 
 
+@pytest.mark.long
 def test_an_augmented_run_resumes_to_the_bit(tmp_path, finished_run, tiny_run_options):
     options = ["--augment.gain_db", "6", "--augment.shift_samples", "50", "--augment.polarity", "true", *tiny_run_options]
     assert main(["train", "--run", str(tmp_path / "whole"), "--steps", "6", *options]) == 0
