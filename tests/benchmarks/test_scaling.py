@@ -36,5 +36,6 @@ def test_operations_of_other_lengths():
     assert operations_per_iteration(d, 1, 512, n_critic=1) == expected
 
 
+@pytest.mark.long
 def test_a_step_is_timed():
     assert scaling.seconds_per_step({"dim": 1, "batch_size": 2, "length_samples": 1024}, "float32", rounds=1) > 0

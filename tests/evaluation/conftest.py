@@ -23,6 +23,14 @@ def instruments(count, seed):
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fewer_steps():
+    """Half of the steps suffice for sounds that differ so much."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kgan.evaluation.classifier.LEAST_STEPS_PER_EPOCH", 12)
+        yield
+
+
 @pytest.fixture(scope="session")
 def parts():
     """Sounds to train on, to validate and to test."""

@@ -226,7 +226,8 @@ def test_xla_compiles_the_step_that_a_gpu_runs(make_gan, dtype):
         np.testing.assert_allclose(results[1][name], results[0][name], rtol=0.1, atol=0.02, err_msg=name)
 
 
-@pytest.mark.parametrize("per", ["batch", pytest.param("example", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("per", ["example", "batch"])
 def test_xla_compiles_phase_shuffle_under_the_penalty(per):
     generator = wave_generator(1024, dim=2, latent_dim=4)
     gan = WGANGP(generator, wave_critic(1024, dim=2, phase_shuffle=2, phase_shuffle_per=per), n_critic=1)

@@ -58,6 +58,7 @@ def job(tmp_path_factory, options):
     return run, lost, step, step + STEPS, ended(start(run, options, local_cluster(2), step + STEPS))
 
 
+@pytest.mark.long
 def test_a_job_that_loses_a_process_ends_and_says_so(job):
     _, (chief, _), step, _, _ = job
     assert step > 0
@@ -65,6 +66,7 @@ def test_a_job_that_loses_a_process_ends_and_says_so(job):
     assert "Another process of this job was lost. Start all of them again with the same command." in chief[2]
 
 
+@pytest.mark.long
 def test_started_again_it_goes_on_and_ends_with_an_export(job):
     run, _, _, last, ((code, output, errors), (other_code, other_output, _)) = job
     assert (code, other_code) == (0, 0), errors[-3000:]
@@ -127,6 +129,7 @@ except InputError as error:
 """
 
 
+@pytest.mark.long
 def test_slurm_lists_the_processes_and_they_agree(unused_job_id):
     shared = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
     environments = [{**os.environ, **shared, "SLURM_JOB_ID": unused_job_id, "SLURM_PROCID": str(i)} for i in range(2)]

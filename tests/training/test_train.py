@@ -128,6 +128,7 @@ def test_divergence_ends_with_code_1_and_the_last_good_checkpoint(tmp_path, tiny
     assert not (tmp_path / "run" / "saved_model").exists()
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_with_one_line_and_a_run_that_goes_on(tmp_path, finished_run, sound_folder):
     """A limit on the size of files stands for the disk: the system refuses the write."""
     resource = pytest.importorskip("resource")
