@@ -94,6 +94,7 @@ def test_bad_options_are_one_line(tmp_path, monkeypatch, capsys, options, messag
     assert not list(tmp_path.glob("runs/*"))
 
 
+@pytest.mark.long
 def test_stereo_of_an_odd_length(tmp_path, tiny_run_options):
     run = tmp_path / "run"
     options = ["--repr", "spec", "--data.channels", "2", "--data.length_samples", "1000"]

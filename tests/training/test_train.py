@@ -195,6 +195,7 @@ def test_two_processes_cannot_train_one_run(tmp_path, finished_run, capsys):
         process.communicate()
 
 
+@pytest.mark.long
 def test_a_budget_in_minutes_counts_over_resumes(tmp_path, tiny_run_options, capsys):
     def newest_state():
         return json.loads((max((tmp_path / "run" / "checkpoints").iterdir()) / "state.json").read_text())
