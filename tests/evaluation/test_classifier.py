@@ -32,6 +32,7 @@ def test_what_it_makes_of_a_sound_does_not_depend_on_its_neighbours(classifier, 
     np.testing.assert_allclose(alone.label[0], classifier.predict(test).label[70], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.long
 def test_it_is_trained_once_for_each_data_set(parts, tmp_path, monkeypatch):
     monkeypatch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
     small = [part.subset(np.arange(30)) for part in parts]
@@ -75,6 +76,7 @@ def test_labels_that_cannot_be_told(parts, tmp_path):
         load_classifier(*same, cache=tmp_path)
 
 
+@pytest.mark.long
 def test_classes_are_those_that_occur_and_pitches_those_of_midi(parts, tmp_path, monkeypatch):
     """Numbers with gaps, below 0, or in one part alone; -1 is a common way to say that there is no pitch."""
     monkeypatch.setattr("kgan.evaluation.classifier.EPOCHS", 1)
