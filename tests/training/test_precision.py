@@ -15,8 +15,10 @@ from kgan.training import precision
     ],
 )
 def test_the_choice_follows_the_measured_times(monkeypatch, times_s, on_gpu, expected):
-    monkeypatch.setattr(precision, "matrix_product_s", lambda dtype: times_s[dtype])
+    sizes = set()
+    monkeypatch.setattr(precision, "matrix_product_s", lambda dtype, size: sizes.add(size) or times_s[dtype])
     assert precision.fastest_precision(on_gpu) == expected
+    assert sizes == {4096 if on_gpu else 1024}
 
 
 def test_a_larger_product_takes_longer():
