@@ -89,9 +89,6 @@ class Network(Section):
         description="examples of which the critic sees how much they differ; a divisor of the batch; 0: none"
     )
     spectral_norm: bool = Field(description="whether the critic's kernels are held at a largest singular value of 1")
-    stft_critics: list[Annotated[int, Field(ge=4)]] = Field(
-        description="lengths of transforms; for each a critic of the sound's spectrogram beside the main one: [512, 1024, 2048]"
-    )
 
 
 class Gan(Section):

@@ -2,7 +2,6 @@
 
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
-from kgan.networks.stft_critics import with_stft_critics
 from kgan.networks.strided import FoldedConv1DTranspose, StridedConv1D, StridedConv1DTranspose
 from kgan.networks.wave import wave_critic, wave_generator, wave_strides
 
@@ -16,5 +15,4 @@ __all__ = [
     "wave_critic",
     "wave_generator",
     "wave_strides",
-    "with_stft_critics",
 ]

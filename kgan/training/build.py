@@ -22,12 +22,10 @@ from kgan.evaluation.inception_score import SPLITS
 from kgan.gans.adversarial import AdversarialModel
 from kgan.labels import Labels
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
-from kgan.networks.stft_critics import with_stft_critics
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
 
 SCORE_REFERENCES = 2_000  # real sounds that are compared with while training
-STFT_CRITIC_NARROWER = 2  # than the main critic
 COSTLY = {"ndb"}  # not scored while training
 
 
@@ -165,8 +163,7 @@ def _networks(config, representation, label_width):
         if network.phase_shuffle:
             raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")
         shared["shape"] = example_shape
-        generator, critic = spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared, **of_critic)
-        return generator, _beside(critic, config, representation)
+        return spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared, **of_critic)
     if network.phase_shuffle >= 16:
         raise InputError(
             "`network.phase_shuffle` must be below 16, the length of the critic's last layers."
@@ -174,23 +171,7 @@ def _networks(config, representation, label_width):
         )
     shared |= dict(zip(("length_samples", "channels"), example_shape, strict=True))
     of_critic |= {name: getattr(network, name) for name in ("phase_shuffle", "phase_shuffle_per")} | {"seed": config.seed}
-    return wave_generator(**shared, **of_generator), _beside(wave_critic(**shared, **of_critic), config, representation)
-
-
-def _beside(critic, config, representation):
-    """Return a critic with those of the sound, if any, beside it."""
-    network = config.network
-    for fft_samples in network.stft_critics:
-        if fft_samples & (fft_samples - 1) or representation.length_samples % (fft_samples // 4):
-            raise InputError(
-                "`network.stft_critics` must be powers of two that divide four clips, such as [512, 1024, 2048] for 16384"
-                f" samples. Received: {fft_samples} for {representation.length_samples}."
-            )
-    if not network.stft_critics:
-        return critic
-    shared = {name: getattr(network, name) for name in ("kernel_size", "weight_stddev", "minibatch_stddev", "spectral_norm")}
-    dim = max(1, network.dim // STFT_CRITIC_NARROWER)
-    return with_stft_critics(critic, representation, network.stft_critics, dim=dim, **shared)
+    return wave_generator(**shared, **of_generator), wave_critic(**shared, **of_critic)
 
 
 def build_optimizer(optimizer, learning_rate):

@@ -3,7 +3,6 @@
 import itertools
 from pathlib import Path
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -105,7 +104,8 @@ def _relabelled_critic(critic, weights, theirs, mine):
     """Return a critic's weights, the last axis of its last layer's being the score and labels, for other labels."""
     mixing = _mixing(theirs, mine)
     kept = np.flatnonzero(mixing.any(axis=0))
-    relabelled, last = [], [id(variable) for variable in _last_layer(critic).weights]
+    last_layer = [layer for layer in critic.layers if layer.weights][-1]
+    relabelled, last = [], [id(variable) for variable in last_layer.weights]
     for variable, values in zip(critic.weights, weights, strict=False):
         if id(variable) in last and values.shape == (*variable.shape[:-1], 1 + theirs.width):
             here, values = values, variable.numpy()
@@ -113,12 +113,6 @@ def _relabelled_critic(critic, weights, theirs, mine):
             values[..., 1 + kept] = (here[..., 1:] @ mixing)[..., kept]
         relabelled.append(values)
     return relabelled + weights[len(relabelled) :]
-
-
-def _last_layer(network):
-    """Return the last layer with weights: of several critics in one network the last is the one that judges labels."""
-    last = [layer for layer in network.layers if layer.weights][-1]
-    return _last_layer(last) if isinstance(last, keras.Model) else last
 
 
 def _mixing(theirs, mine):

@@ -76,7 +76,7 @@ def settings(**told):
     ("told", "labels"),
     [
         ({"network__phase_shuffle": 1}, None),
-        ({"network__pixel_norm": True, "network__stft_critics": [64]}, NOTES),
+        ({"network__pixel_norm": True}, NOTES),
         (settings(**SPEC), NOTES),
     ],
     ids=["wave", "wave-labels", "spec-labels"],
@@ -150,8 +150,8 @@ def test_labels_sound_the_same_by_another_gain(tmp_path, rng, theirs, mine):
 
 @pytest.mark.parametrize(
     "told",
-    [{}, {"network__spectral_norm": True, "network__minibatch_stddev": 2}, {"network__stft_critics": [64, 32]}],
-    ids=["plain", "spectral norm", "several critics"],
+    [{}, {"network__spectral_norm": True, "network__minibatch_stddev": 2}],
+    ids=["plain", "spectral norm"],
 )
 def test_a_critic_keeps_the_columns_of_labels_that_both_have(tmp_path, told):
     folder, theirs, _ = a_run(tmp_path / "source", NOTES, **told)
@@ -170,8 +170,8 @@ def test_a_critic_keeps_the_columns_of_labels_that_both_have(tmp_path, told):
 
 
 def test_all_weights_of_a_critic_but_its_last_layer_s_are_kept(tmp_path):
-    folder, theirs, _ = a_run(tmp_path / "source", NOTES, network__stft_critics=[64])
-    _, gan, representation = built(network__stft_critics=[64])
+    folder, theirs, _ = a_run(tmp_path / "source", NOTES)
+    _, gan, representation = built()
     start_from(folder, gan, representation)
     assert_same(gan.critic.weights[:-2], theirs.critic.weights[:-2])
     np.testing.assert_array_equal(gan.critic.weights[-2], theirs.critic.weights[-2][:, :1])
@@ -187,7 +187,6 @@ def test_all_weights_of_a_critic_but_its_last_layer_s_are_kept(tmp_path):
         (a_saved_model, {"network__latent_dim": 2}, Labels({"pitch": [60, 61]})),
         (a_run, {"network__minibatch_stddev": 2}, None),
         (a_run, {"network__spectral_norm": True}, None),
-        (a_run, {"network__stft_critics": [64]}, None),
         (a_run, settings(**SPEC), None),
     ],
 )
@@ -196,14 +195,6 @@ def test_other_networks_are_refused(tmp_path, source, told, labels):
     _, gan, representation = built(labels, **told)
     with pytest.raises(InputError, match="the same networks and clips. Received: .*source, which has others.$"):
         start_from(folder, gan, representation)
-
-
-def test_a_critic_that_stood_beside_others_is_refused(tmp_path):
-    folder, _, _ = a_run(tmp_path / "source", NOTES, network__stft_critics=[64], network__spectral_norm=True)
-    for told in ({}, {"network__spectral_norm": True}, {"network__minibatch_stddev": 2}):
-        _, gan, representation = built(NOTES, **told)
-        with pytest.raises(InputError, match="which has others.$"):
-            start_from(folder, gan, representation)
 
 
 def test_a_source_must_be_there_and_trained(tmp_path):
