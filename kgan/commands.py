@@ -44,12 +44,23 @@ def train(options):
     code = EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
     if not outcome.wrote:
         return code
-    ended = "was interrupted after" if outcome.signal_number else "has done"
-    print(f"{run.path} {ended} {outcome.step:,} iterations. To go on, for 60 minutes in all, or to hear more:")
-    print(f"  {_command('train', '--run', run.path, '--minutes', 60)}")
+    config = run.read_config()
+    ended, more = "has done", _as_much_again(config.training, outcome.step)
+    if outcome.signal_number:
+        ended, more = "was interrupted after", []
+    print(f"{run.path} {ended} {outcome.step:,} iterations. To go on, or to hear more:")
+    print(f"  {_command('train', '--run', run.path, *more)}")
     print(f"  {_command('generate', run.path, '--count', 64)}")
-    print("Larger networks: --size full, with another --run.")
+    print(f"Larger networks: --network.dim {2 * config.network.dim}, with another --run.")
     return code
+
+
+def _as_much_again(training, step):
+    """Return the options that double the budget that a run has spent."""
+    if training.steps and step >= training.steps:
+        return ["--steps", 2 * training.steps]
+    options = {"--minutes": training.minutes, "--training.cpu_minutes": training.cpu_minutes}
+    return [each for option, budget in options.items() if budget for each in (option, f"{2 * budget:g}")]
 
 
 def _train(told, run):

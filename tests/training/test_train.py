@@ -107,6 +107,7 @@ def test_a_signal_ends_a_run_with_checkpoint_and_export(tmp_path, tiny_run_optio
     assert process.returncode == code, output
     assert "Traceback" not in output
     assert "was interrupted after" in output
+    assert f" --run {run}\n" in output  # goes on to the end that it had
     steps = [int(path.name[5:]) for path in (run / "checkpoints").iterdir()]
     assert len(steps) == 1
     assert 3 <= steps[0] < 100000
@@ -159,7 +160,10 @@ def test_changed_settings_are_named(finished_run, capsys):
 def test_the_same_command_on_a_finished_run_says_so(finished_run, tiny_run_options, capsys):
     before = weights_at(finished_run, 6)
     assert main(["train", "--run", str(finished_run), "--steps", "6", *tiny_run_options]) == 0
-    assert "has done 6 iterations" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "has done 6 iterations" in output
+    assert f" --run {finished_run} --steps 12\n" in output
+    assert "--network.dim 8, with another --run" in output
     for name, value in weights_at(finished_run, 6).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -203,7 +207,9 @@ def test_a_budget_in_minutes_counts_over_resumes(tmp_path, tiny_run_options, cap
     first = newest_state()
     assert first["training_s"] >= 6
     assert main(["train", "--run", run]) == 0
-    assert f"has done {first['step']:,} iterations" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"has done {first['step']:,} iterations" in output
+    assert f" --run {run} --minutes 0.2\n" in output
     assert main(["train", "--run", run, "--minutes", str((first["training_s"] + 3) / 60)]) == 0
     second = newest_state()
     assert second["training_s"] >= first["training_s"] + 3
