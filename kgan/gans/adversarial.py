@@ -22,13 +22,10 @@ class AdversarialModel(keras.Model):
     `"auxiliary"`: logits of a classifier, which learns from real examples what the generator then has to satisfy;
     `"projection"`: scores of an example as one of that label; they are added to its score.
 
-    A critic with more outputs than that is several critics: what it gives before is a score of each. The losses are means over
-    all scores, and penalties see the mean score.
-
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples.
-        critic: `keras.Model` from examples to float32 scores `(batch, 1)`, or `(batch, critics)`. Real and fake examples go
-            through it in one batch, so it must not mix the two: no batch normalisation.
+        critic: `keras.Model` from examples to float32 scores `(batch, 1)`. Real and fake examples go through it in one batch,
+            so it must not mix the two: no batch normalisation.
         n_critic: critic steps in an iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
         ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
@@ -77,7 +74,7 @@ class AdversarialModel(keras.Model):
         if conditioning not in CONDITIONINGS:
             raise ValueError(f"`conditioning` must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}")
         labels = labels or Labels()
-        if critic.output_shape[-1] <= labels.width or generator.input_shape[-1] <= labels.width:
+        if critic.output_shape[-1] != 1 + labels.width or generator.input_shape[-1] <= labels.width:
             raise ValueError(
                 f"For {labels.width} label values the generator must take as many inputs beside the latents, and the critic"
                 " must give as many outputs beside a score."
@@ -125,8 +122,8 @@ class AdversarialModel(keras.Model):
         return {}
 
     def penalised_score(self, examples, labels):
-        """Return `(batch, 1)`: what the penalties see of examples and their one-hot labels, the mean of their scores."""
-        return tf.reduce_mean(self._judge(examples, labels)[0], axis=1, keepdims=True)
+        """Return `(batch, 1)`: what the penalties see of examples and their one-hot labels, their scores."""
+        return self._judge(examples, labels)[0]
 
     # Keras's contract
 
@@ -293,9 +290,9 @@ class AdversarialModel(keras.Model):
         self._record(generator_gradient_norm=norm, **terms)
 
     def _judge(self, examples, labels):
-        """Return scores `(batch, critics)` of examples as such of their labels, and logits `(batch, labels.width)`."""
+        """Return scores `(batch, 1)` of examples as such of their labels, and logits `(batch, labels.width)`."""
         outputs = self.critic(examples, training=True)
-        scores, logits = tf.split(outputs, [outputs.shape[1] - self.labels.width, self.labels.width], axis=1)
+        scores, logits = tf.split(outputs, [1, self.labels.width], axis=1)
         if self.conditioning == "projection":
             scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
         return scores, logits

@@ -49,7 +49,7 @@ class R1GAN(DCGAN):
         return {"r1_penalty": (self.r1_gamma / 2.0, self.r1_interval * penalty)}
 
     def penalised_score(self, examples, labels):
-        """Return `(batch, 1)`: the mean score and, of an auxiliary classifier, the sum of the logits of the labels.
+        """Return `(batch, 1)`: the score and, of an auxiliary classifier, the sum of the logits of the labels.
 
         A classifier of few sounds is soon sure of all of them. Held flat around them as the score is, it goes on telling
         the generator which way to go.

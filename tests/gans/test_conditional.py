@@ -318,7 +318,11 @@ def test_a_batch_must_hold_every_label():
 
 
 def test_networks_must_fit_the_labels():
-    for options, received in (({"critic_outputs": 5}, "8 and 5"), ({"generator_inputs": 5}, "5 and 6")):
+    for options, received in (
+        ({"critic_outputs": 5}, "8 and 5"),
+        ({"critic_outputs": 7}, "8 and 7"),
+        ({"generator_inputs": 5}, "5 and 6"),
+    ):
         with pytest.raises(ValueError, match=f"^For 5 label values .* Received: {received}$"):
             linear_gan(**options)
     with pytest.raises(ValueError, match="`conditioning` must be one of auxiliary, projection. Received: 'both'"):
