@@ -136,6 +136,7 @@ def build_gan(config, representation, labels=None):
     conditioning = {
         "conditioning": config.conditioning.critic,
         "auxiliary_weight": config.conditioning.weight,
+        "feature_matching_weight": config.conditioning.feature_matching,
         "labels": labels,
     }
     keras.utils.set_random_seed(config.seed)
