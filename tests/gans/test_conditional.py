@@ -214,8 +214,9 @@ def test_a_generator_step_that_matches_features(case):
     with tf.GradientTape() as tape:
         fake = generator(generator_inputs(gan, one_hot), training=True)
         loss = feature_matching_loss(hidden(real), hidden(fake))
-    for weight, old, new, slope in zip(start, ends[0.0], ends[3.0], tape.gradient(loss, generator.trainable_variables), strict=True):
-        np.testing.assert_allclose(new - old, -RATE * 3.0 * slope, atol=1e-5, err_msg=str(weight.shape))
+    slopes = tape.gradient(loss, generator.trainable_variables)
+    for old, new, slope in zip(ends[0.0], ends[3.0], slopes, strict=True):
+        np.testing.assert_allclose(new - old, -RATE * 3.0 * slope, atol=1e-5, err_msg=str(slope.shape))
     np.testing.assert_allclose(terms[3.0].pop("feature_matching_loss"), loss, rtol=1e-5)
     assert terms[0.0].keys() == terms[3.0].keys()
     assert terms[0.0]["generator_loss"] == pytest.approx(terms[3.0]["generator_loss"], rel=1e-6)
