@@ -110,10 +110,10 @@ class Conditioning(Section):
         description="how the critic sees labels: by a classifier, or a projection"
     )
     weight: Positive = Field(description="of the auxiliary classifier's cross-entropy in both losses")
+    label_gain: Positive = Field(description="what labels are multiplied by beside the latents; 10: one is as strong as 100")
     feature_matching: NotNegative = Field(
         description="weight of how far the critic's activations of a fake are from those of the real example with its labels"
     )
-    label_gain: Positive = Field(description="what labels are multiplied by beside the latents; 10: one is as strong as 100")
 
 
 class Optimizer(Section):

@@ -36,7 +36,7 @@ class AdversarialModel(keras.Model):
         conditioning: `"auxiliary"` or `"projection"`.
         auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
         feature_matching_weight: of `feature_matching_loss` in the generator's loss: a fake should look to the critic like the
-            real example that has its labels. Without labels there is no such example, and the weight is of nothing.
+            real example that has its labels. Without labels there is no such example, and the weight has no effect.
 
     Attributes:
         step: iterations done so far, a weight.
