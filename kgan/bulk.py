@@ -23,6 +23,8 @@ class GeneratedSource:
         asked: `{kind: values}`; every latent sounds with all combinations of them.
     """
 
+    left_out = {}
+
     def __init__(self, synthesizer, count, seed=0, asked=None):
         self.synthesizer, self.count, self.seed, self.asked = synthesizer, count, seed, asked or {}
         self.label_names = synthesizer.labels.names

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from kgan.config import PRESETS, check_choice, configs_folder, fields, flatten, read_yaml, told_values
+from kgan.config import PRESETS, check_choice, check_effective, configs_folder, fields, flatten, read_yaml, told_values
 from kgan.errors import InputError
 from kgan.quiet import import_tensorflow_quietly
 
@@ -38,7 +38,7 @@ def train(options):
     from kgan.training.run_folder import RunFolder
 
     run = RunFolder(options.run or _default_run(told, options.preset))
-    outcome = _train(told, run)
+    outcome = _train(told, run, _asked(options))
     if outcome.failure:
         return EXIT_FAILURE
     code = EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
@@ -63,12 +63,12 @@ def _as_much_again(training, step):
     return [each for option, budget in options.items() if budget for each in (option, f"{2 * budget:g}")]
 
 
-def _train(told, run):
+def _train(told, run, asked=()):
     """Train a run, new or not, to the end of its budget; say why where that failed."""
     from kgan.strategy import build_strategy, is_chief
     from kgan.training.train import train
 
-    config, lines = _resolved(told, run)
+    config, lines = _resolved(told, run, asked)
     strategy = build_strategy(config.training.strategy)
     for line in lines if is_chief(strategy) else ():
         print(line, flush=True)
@@ -82,10 +82,11 @@ def _train(told, run):
     return outcome
 
 
-def _resolved(told, run):
+def _resolved(told, run, asked=()):
     """Return the configuration of a run, new or not, and lines that say what was chosen.
 
-    Of a new one the strategy comes first: processes have to find each other before anything is computed.
+    Of a new one the strategy comes first: processes have to find each other before anything is computed. What was `asked` for
+    must have an effect.
     """
     from kgan.strategy import build_strategy
     from kgan.training.fine_tune import settings_of
@@ -96,7 +97,24 @@ def _resolved(told, run):
     strategy = build_strategy(_with_base(told)["training.strategy"])
     if told.get("training.start_from"):
         told = settings_of(told["training.start_from"]) | told
-    return new_config(told, strategy)
+    config, lines = new_config(told, strategy)
+    _check_effective(asked, config)
+    return config, lines
+
+
+def _asked(options):
+    """Return the names of the values that were asked for; those of a preset, which may have no effect, are not among them."""
+    return set(told_values(_overrides(options), options.config))
+
+
+def _check_effective(asked, config):
+    """Raise an InputError where a value that was asked for has no effect."""
+    from kgan.data.load import check_effective as check_effective_on_data
+    from kgan.training.build import build_clipping
+
+    check_effective(asked, config)
+    of_data = {name.removeprefix("data.") for name in asked if name.startswith("data.")}
+    check_effective_on_data(config.data.source, config.data.labels_csv, build_clipping(config), of_data)
 
 
 def generate(options):
@@ -137,7 +155,7 @@ def generate(options):
     rate_hz = synthesizer.sample_rate_hz
     shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
     sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))
-    write_sounds(out, audio, rate_hz, latents, sheet, labels)
+    write_sounds(out, audio, rate_hz, latents, sheet, synthesizer.labels.in_words(labels))
     print(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}.")
     return 0
 
@@ -270,19 +288,24 @@ def prepare(options):
     told = told_values(_overrides(options) | {"data.source": options.source}, options.config)
     import_tensorflow_quietly()
     from kgan.config import load_config
+    from kgan.data.load import problems
     from kgan.data.prepare import prepare as prepare_shards
     from kgan.data.sources import find_source
     from kgan.training.build import build_clipping, build_filter
 
+    if options.runner_options and not options.runner:
+        raise InputError(f"--runner-options are for --runner. Received: {options.runner_options} without.")
+    if options.runner and options.processes != -1:
+        raise InputError(f"--processes are of this machine. Received: {options.processes} beside --runner {options.runner}.")
     config = load_config(told)
+    check_effective(told, config)
     source = find_source(config.data.source, config.data.split, config.data.labels_csv)
     clipping, filters = build_clipping(config), build_filter(config)
     runner_options = shlex.split(options.runner_options)
     manifest = prepare_shards(source, options.out, clipping, filters, options.processes, options.runner, runner_options)
-    for name, reason in manifest["skipped"].items():
-        print(f"  skipped: {name} {reason}")
-    used = manifest["recordings"] - len(manifest["skipped"])
-    print(f"{manifest['clips']:,} clips of {used:,} sounds are in {options.out}; {len(manifest['skipped']):,} were skipped.")
+    for line in problems(manifest["skipped"], manifest["remarks"], options.out):
+        print(line)
+    print(f"{manifest['clips']:,} clips of {manifest['used']:,} sounds are in {options.out}.")
     return 0
 
 
@@ -296,6 +319,8 @@ def evaluate(options):
 
     if options.out:
         check_new(options.out)
+    if options.best and all(_kind_of(path) != "run" for path in sources.values()):
+        raise InputError(f"--best is for runs. Received: {' '.join(options.sources)}.")
     told = told_values(_overrides(options), options.config)
     if "data.source" not in told:
         told = _data_of(sources.values()) | told
@@ -325,7 +350,7 @@ def reproduce(options):
         for name, (model, representation) in EXPERIMENTS.items()
     }
     for run, values in experiments.values():
-        config, _ = _resolved(values, run)
+        config, _ = _resolved(values, run, {option for option in told if option.startswith("data.")})
         build_gan(config, build_representation(config))
     sources, failures = {}, {}
     for name, (run, values) in experiments.items():
@@ -392,6 +417,7 @@ def _evaluate(sources, told, options):
     from kgan.training.build import build_clipping, build_filter
 
     config = load_config(told)
+    _check_effective({name for name in _asked(options) if name.startswith("data.")}, config)
     clipping = build_clipping(config)
     experiments, earlier = {}, []
     for name, path in sources.items():
@@ -401,7 +427,7 @@ def _evaluate(sources, told, options):
         elif kind == "folder":
             experiments[name] = lambda count, seed, path=path: (folder_sounds(path, clipping, count, seed), {})
         else:
-            experiments[name] = partial(_generated, path, options.best, clipping)
+            experiments[name] = partial(_generated, path, options.best and kind == "run", clipping)
     parts = load_splits(config.data.source, config.data.labels_csv, clipping, build_filter(config))
     what = {"data": config.data.source, "earlier": earlier, "architecture": options.classifier, "label": options.label}
     return evaluate(experiments, *parts, **what, metrics=_metrics(options), count=options.count, seed=config.seed)

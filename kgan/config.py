@@ -41,7 +41,9 @@ class Section(BaseModel):
 
 class Data(Section):
     source: str = Field(description="notes, nsynth, nsynth/gansynth_subset, or a path: sounds, shards, an archive of NSynth")
-    split: Literal["train", "valid", "test"] = Field(description="of a named set")
+    split: Literal["train", "valid", "test"] | None = Field(
+        description="of a named set, or of a folder that has folders called so; null: train"
+    )
     labels_csv: str | None = Field(description="CSV file with the column `file` and labels of a folder's files")
     sample_rate_hz: PositiveInt = Field(description="samples per second")
     length_samples: PositiveInt = Field(description="samples of a clip; for wave 16 times a power of two: 8192, 16384...")
@@ -228,6 +230,40 @@ def load_config(overrides, files=(), accelerated=False):
     if BUDGET & set(told):  # a budget that is told replaces the size's own
         resolved |= dict.fromkeys(BUDGET)
     return validated(resolved | told)
+
+
+# What has an effect only beside another value: `{option: (other option, whether its value gives it one, in words)}`.
+DEPENDENT = {
+    "data.overlap": ("data.slicing", lambda value: value == "all", "all"),
+    "network.phase_shuffle_per": ("network.phase_shuffle", bool, "above 0"),
+    "conditioning.critic": ("conditioning.labels", lambda value: value is not None, "set"),
+    "conditioning.weight": ("conditioning.labels", lambda value: value is not None, "set"),
+    "conditioning.label_gain": ("conditioning.labels", lambda value: value is not None, "set"),
+    "optimizer.beta_1": ("optimizer.name", lambda value: value == "adam", "adam"),
+    "optimizer.beta_2": ("optimizer.name", lambda value: value == "adam", "adam"),
+    "scores.sounds": ("scores.every_steps", bool, "set"),
+    "scores.monitor": ("scores.every_steps", bool, "set"),
+    "scores.patience": ("scores.every_steps", bool, "set"),
+}
+
+
+def check_effective(asked, config):
+    """Raise an error where an option that was asked for has no effect beside the others.
+
+    Args:
+        asked: dotted names.
+        config: the resolved `Config`.
+
+    Raises:
+        InputError: one has none.
+    """
+    flat = flatten(config.model_dump())
+    for name in asked:
+        other, gives_effect, in_words = DEPENDENT.get(name, (None, None, None))
+        if other and not gives_effect(flat[other]):
+            raise InputError(
+                f"`{name}` has an effect only where `{other}` is {in_words}. Received: {flat[name]} beside {flat[other]}."
+            )
 
 
 def told_values(overrides, files=()):

@@ -80,6 +80,20 @@ def as_path(path):
     return remote
 
 
+def printable(name):
+    """Return a file's name as text: where it is not UTF-8, as in old archives, with its bytes spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def size_and_time(path):
+    """Return a file's size in bytes and the time of its last change in nanoseconds, 0 and 0 where it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def cache_folder():
     """Return where sets are kept: `$KGAN_CACHE`, else the user's cache folder."""
     return Path(os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan")).expanduser()

@@ -3,6 +3,7 @@
 import keyword
 import re
 
+import librosa
 import numpy as np
 import tensorflow as tf
 
@@ -13,6 +14,24 @@ ANY = -1  # in place of a value: it is drawn
 DRAWN = 1  # keeps the random stream of labels apart from that of latents
 USUAL_KINDS = ("pitch", "family", "class")  # what tells most of how a sound sounds
 TAKEN_NAMES = ("audio", "count", "latents", "seed", "self", "wav_bytes", "x")  # of what else a model takes and returns
+
+NOTE = r"[A-Ga-g][#b]{0,2}-?\d"  # C4, F#3, Bb-1: the middle C is C4, MIDI's 60
+
+
+def midi_number(text, names=True):
+    """Return the integer that a text means: `60`, `60.0` or, with names, `C4`.
+
+    Raises:
+        ValueError: it is none from 0 to 127. The message follows what the number is of.
+    """
+    text = text.strip()
+    try:
+        number = librosa.note_to_midi(text) if names and re.fullmatch(NOTE, text) else float(text)
+    except ValueError:
+        number = -1
+    if number not in range(128):
+        raise ValueError("must be a MIDI number from 0 to 127" + (" or the name of a note, such as C4 or F#3" if names else ""))
+    return int(number)
 
 
 class Labels:
@@ -64,21 +83,46 @@ class Labels:
 
         Args:
             sounds: `Sounds` or `ShardedSounds`.
-            kinds: names; `"auto"` takes pitch, family and class, as far as the sounds have them; None takes none.
+            kinds: names; `"auto"` takes pitch, family and class, as far as the sounds have them in several values; None takes
+                none.
 
         Raises:
-            InputError: the sounds have no label of that kind.
+            InputError: the sounds have no label of that kind, or some of them lack it.
         """
         if kinds == "auto":
-            kinds = [kind for kind in USUAL_KINDS if kind in sounds.labels]
+            kinds = [kind for kind in USUAL_KINDS if len(np.unique(sounds.labels.get(kind, ()))) > 1]
         for kind in kinds or ():
             if kind not in sounds.labels:
                 raise unknown_name("label", kind, sounds.labels)
+            lacking = np.flatnonzero(np.asarray(sounds.labels[kind]) < 0)
+            if len(lacking):
+                raise InputError(
+                    f"A label to learn must be known of every sound. Received: {kind}, which {len(lacking):,} of"
+                    f" {len(sounds):,} sounds lack, {sounds.ids[lacking[0]]} first. Label them, take them out, or name other"
+                    " labels by --conditioning.labels; null learns none."
+                )
         if not kinds:
             return cls()
         rows = np.stack([sounds.labels[kind] for kind in kinds], axis=1)
         combinations, counts = np.unique(rows, axis=0, return_counts=True)
         return cls(dict(zip(kinds, combinations.T, strict=True)), counts, sounds.label_names)
+
+    def described(self, asked, sounds):
+        """Return a sentence that says which labels are learned, and how many values each has, or why none is.
+
+        Args:
+            asked: kinds, `"auto"` or None, see `of`.
+            sounds: what has the labels.
+        """
+        if self.kinds:
+            counts = ", ".join(f"{kind} ({len(values)} values)" for kind, values in self.values.items())
+            return f"It learns to make sounds by their labels: {counts}."
+        there = {kind: len(np.unique(values)) for kind, values in sounds.labels.items()}
+        if not there:
+            return "It learns no labels: these sounds have none."
+        has = ", ".join(f"{kind} ({count} value{'s' if count > 1 else ''})" for kind, count in there.items())
+        taken = f"auto takes {', '.join(USUAL_KINDS)}, where they have several values"
+        return f"It learns no labels: {taken if asked == 'auto' else 'none was asked for'}; these sounds have {has}."
 
     def get_config(self):
         """Return what the constructor takes, for JSON and YAML."""
@@ -132,10 +176,10 @@ class Labels:
                 raise self._unknown(kind)
             strange = np.setdiff1d(values, [ANY, *self.values[kind]])
             if len(strange):
-                raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {strange[0]}.")
+                raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {self.named(kind, strange[0])}.")
 
     def parsed(self, kind, text):
-        """Return the values that a text means: `60`, `48-72`, `60,64,67`, `organ` or `organ,flute`.
+        """Return the values that a text means: `60`, `C4`, `48-72`, `60,64,67`, `organ` or `organ,flute`.
 
         Raises:
             InputError: the kind or a value is unknown.
@@ -144,18 +188,21 @@ class Labels:
             raise self._unknown(kind)
         names = {name: value for value, name in enumerate(self.names.get(kind, ()))}
         values = []
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            if part.strip() in names:
-                values.append(names[part.strip()])
-            elif first.isdecimal() and (last if dash else first).isdecimal():
-                first, last = int(first), int(last or first)
-                if first > last:
-                    raise InputError(f"A range must go up, such as 48-72. Received: {part.strip()}.")
-                self.check({kind: [first, last]})
-                values += range(first, last + 1)
-            else:
+        for part in [text] if text in names else map(str.strip, text.split(",")):
+            if part in names:
+                values.append(names[part])
+                continue
+            number = rf"({NOTE}|\d+)" if kind == "pitch" else r"(\d+)"
+            found = None if names else re.fullmatch(rf"{number}(?:-{number})?", part)
+            if not found:
                 raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {text}.")
+            first, last = (
+                midi_number(each) if not each.isdecimal() else int(each) for each in (found[1], found[2] or found[1])
+            )
+            if first > last:
+                raise InputError(f"A range must go up, such as 48-72. Received: {part}.")
+            self.check({kind: [first, last]})
+            values += range(first, last + 1)
         self.check({kind: values})
         return values
 
@@ -169,8 +216,13 @@ class Labels:
         return f"one of {', '.join(map(str, values))}"
 
     def named(self, kind, value):
-        """Return the name of a value, or the value as text."""
-        return self.names[kind][value] if kind in self.names else str(value)
+        """Return the name of a value, or the value as text where it has none."""
+        names = self.names.get(kind, ())
+        return names[value] if 0 <= value < len(names) else str(value)
+
+    def in_words(self, labels):
+        """Return `{kind: names or numbers as text}` of `{kind: (count,)}`."""
+        return {kind: [self.named(kind, value) for value in values] for kind, values in labels.items()}
 
     def _unknown(self, kind):
         if not self.kinds:

@@ -138,12 +138,17 @@ def test_without_any_kind_nothing_is_drawn():
         ("pitch", "60-60", [60]),
         ("family", "organ,flute", [1, 0]),
         ("family", "hi-hat", [2]),
-        ("family", "1", [1]),
+        ("family", "tight, dry", [3]),
+        ("pitch", "C4", [60]),
+        ("pitch", "C4,Eb4, 67", [60, 63, 67]),
+        ("pitch", "C4-D4", [60, 61, 62]),
+        ("pitch", "c4-62", [60, 61, 62]),
     ],
 )
 def test_texts_by_hand(kind, text, values):
-    family = [i % 3 for i in range(25)]
-    labels = Labels({"pitch": range(48, 73), "family": family}, names={"family": ["flute", "organ", "hi-hat"]})
+    family = [i % 4 for i in range(25)]
+    names = ["flute", "organ", "hi-hat", "tight, dry"]
+    labels = Labels({"pitch": range(48, 73), "family": family}, names={"family": names})
     assert labels.parsed(kind, text) == values
 
 
@@ -158,7 +163,9 @@ def test_texts_by_hand(kind, text, values):
         ("pitch", "60,", r"^`pitch` must be one of 60, 62. Received: 60,.$"),
         ("pitch", "60.5", "Received: 60.5"),
         ("pitch", "", "Received: .$"),
-        ("family", "brass", r"^`family` must be one of bass, flute. Received: 1.$"),
+        ("family", "brass", r"^`family` must be one of bass, flute. Received: brass.$"),
+        ("family", "1", r"^`family` must be one of bass, flute. Received: 1.$"),  # the number of a name is none
+        ("pitch", "H4", r"^`pitch` must be one of 60, 62. Received: H4.$"),
         ("family", "flutes", r"^`family` must be one of bass, flute. Received: flutes.$"),
         ("pich", "60", r"Unknown label `pich`. Did you mean `pitch`\?"),
     ],
@@ -221,7 +228,7 @@ def test_labels_that_sounds_do_not_have():
     sounds = sounds_with({"pitch": [60, 61], "velocity": [-1, 100]})
     with pytest.raises(InputError, match="Unknown label `pich`. Did you mean `pitch`"):
         Labels.of(sounds, ["pich"])
-    with pytest.raises(InputError, match="must be known of every sound. Received: velocity -1."):
+    with pytest.raises(InputError, match="must be known of every sound. Received: velocity, which 1 of 2 sounds lack, 0 first"):
         Labels.of(sounds, ["pitch", "velocity"])
     assert Labels.of(sounds, "auto").kinds == ("pitch",)
 

@@ -66,7 +66,7 @@ class Preview(keras.callbacks.Callback):
         sheet = contact_sheet(audio, rate_hz, self.synthesizer.levels_db(self._latents[:SHOWN_CLIPS], shown))
         folder = self.directory and self.directory / f"step_{step:08d}"
         if folder and not folder.exists():  # a resumed run comes by the same step with the same sounds
-            write_sounds(folder, audio, rate_hz, self._latents, sheet, self._labels)
+            write_sounds(folder, audio, rate_hz, self._latents, sheet, self.synthesizer.labels.in_words(self._labels))
         if self._writer is not None:
             waves = audio if audio.ndim == 3 else audio[..., np.newaxis]
             with self._writer.as_default(step=step):

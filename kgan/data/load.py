@@ -1,13 +1,17 @@
 """From a name or a path to sounds: the one function that training, evaluation and notebooks call."""
 
+import functools
 import hashlib
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from kgan.config import DATA_SETS
+from kgan.data.folder_labels import split_of
 from kgan.data.notes import SPLITS, load_notes
 from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
@@ -16,13 +20,18 @@ from kgan.data.sources import find_source
 from kgan.errors import InputError
 from kgan.files import as_path, cache_folder
 
+NAMED = 200  # of the sounds that have one problem
+PREPARED_OPTIONS = ("slicing", "overlap", "pad_end", "silence_db", "normalize")
 
-def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(), filters=Filter()):
+
+def load_sounds(name="notes", split=None, labels_csv=None, clipping=Clipping(), filters=Filter()):
     """Load a set: the built-in notes, shards, or any source, which is prepared in the cache first if it is not there yet.
+
+    What was left out and what is damaged is printed.
 
     Args:
         name: `notes`, `nsynth`, `nsynth/gansynth_subset`, a folder of shards, of sounds, or an archive of NSynth.
-        split: of a named set: `train`, `valid` or `test`.
+        split: `train`, `valid` or `test`, of a named set, or of a folder that has folders called so; None is `train` there.
         labels_csv: labels of a folder's files.
         clipping: how recordings become clips; of shards, what they must be.
         filters: which recordings to take.
@@ -31,8 +40,56 @@ def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(
         `Sounds` in memory where they fit, else `ShardedSounds` on disk.
 
     Raises:
-        InputError: there is nothing to load, or it is not as asked for.
+        InputError: there is nothing to load, it is not as asked for, or an argument has no effect on this set.
     """
+    if name in DATA_SETS:
+        sounds = _load(name, split or "train", labels_csv, clipping, filters)
+    else:
+        sounds = _load(name, None, labels_csv, clipping, filters)
+        parts = _split_folders(sounds.ids)
+        if parts is None and split is not None:
+            raise InputError(f"`split` is for sets with folders such as train and test. Received: {split} of {name}, without.")
+        if parts is not None:
+            sounds = _taken_split(sounds, parts, split or "train", name)
+    return _in_memory(sounds)
+
+
+def load_splits(name="notes", labels_csv=None, clipping=Clipping(), filters=Filter()):
+    """Load a set in three parts, to train on, to validate and to test; arguments as those of `load_sounds`.
+
+    A folder whose folders are called train, valid and test is split by these. Of any other set, and where one of the three is
+    missing, recordings of the first are drawn for the others by a hash of their names, 8 : 1 : 1. All clips of a recording are
+    in one part.
+
+    Returns:
+        Three times `Sounds` or `ShardedSounds`.
+
+    Raises:
+        InputError: there is nothing to load, a part is empty, or the sounds are not as asked for.
+    """
+    if name in DATA_SETS:
+        return tuple(load_sounds(name, split, labels_csv, clipping, filters) for split in SPLITS)
+    sounds = _load(name, None, labels_csv, clipping, filters)
+    by_hash = np.array([SPLITS[_part_of(_recording_of(clip_id))] for clip_id in sounds.ids])
+    parts = _split_folders(sounds.ids)
+    if parts is None:
+        parts = by_hash
+    else:
+        drawn = (parts == "train") & ~np.isin(by_hash, parts)
+        parts = np.where(drawn, by_hash, parts)
+    chosen = [np.flatnonzero(parts == split) for split in SPLITS]
+    if not all(map(len, chosen)):
+        raise InputError(f"Too few recordings to hold some out for a test. Received: {len(sounds)} clips of {name}.")
+    return tuple(_in_memory(sounds.subset(indices)) for indices in chosen)
+
+
+def _in_memory(sounds):
+    return sounds.in_memory() if isinstance(sounds, ShardedSounds) and sounds.fits_in_memory() else sounds
+
+
+def _load(name, split, labels_csv, clipping, filters):
+    """Return `Sounds` or `ShardedSounds` of a whole set, or of a split of a named one."""
+    check_effective(name, labels_csv, clipping)
     if name == "notes":
         notes = load_notes(split, clipping.sample_rate_hz, clipping.length_samples, clipping.channels)
         return filtered(notes, filters)
@@ -50,29 +107,78 @@ def load_sounds(name="notes", split="train", labels_csv=None, clipping=Clipping(
         folder = cache_folder() / f"shards-{digest[:16]}"
         prepare(source, folder, clipping, filters)
         sounds = ShardedSounds(folder)
-    return sounds.in_memory() if sounds.fits_in_memory() else sounds
+    _say_once("\n".join(problems(sounds.skipped, sounds.remarks, sounds.folder)))
+    return sounds
 
 
-def load_splits(name="notes", labels_csv=None, clipping=Clipping(), filters=Filter()):
-    """Load a set in three parts, to train on, to validate and to test; arguments as those of `load_sounds`.
+@functools.cache
+def _say_once(lines):
+    if lines:
+        tqdm.write(lines)
 
-    A set that has no splits of its own is split by a hash of its recordings' names, 8 : 1 : 1: all clips of a recording are
-    in one part.
 
-    Returns:
-        Three times `Sounds` or `ShardedSounds`.
+def problems(skipped, remarks, folder):
+    """Return lines that name the files that were skipped, and those of which something is missing or damaged.
+
+    Args:
+        skipped, remarks: `{name: reason}`, see `Sounds`. Of more than 200 with one reason the first are named.
+        folder: of the shards, whose manifest names all.
+    """
+    lines = []
+    for told, title in ((skipped, "skipped"), (remarks, "used, but not whole")):
+        alike = {}
+        for name, reason in told.items():
+            alike.setdefault(reason, []).append(name)
+        lines += [f"{len(told):,} {'sound was' if len(told) == 1 else 'sounds were'} {title}:"] if told else []
+        for reason, names in alike.items():
+            lines += [f"  {name} {reason}" for name in names[:NAMED]]
+            if len(names) > NAMED:
+                lines.append(f"  ... and {len(names) - NAMED:,} more, named in {folder}/{MANIFEST}")
+    return lines
+
+
+def check_effective(name, labels_csv, clipping, asked=None):
+    """Raise an error where an argument has no effect on a set, because it is prepared already.
+
+    Args:
+        name, labels_csv, clipping: see `load_sounds`.
+        asked: names of attributes of `Clipping` that were asked for; None for those that have not their usual value.
 
     Raises:
-        InputError: there is nothing to load, a part is empty, or the sounds are not as asked for.
+        InputError: one has none.
     """
-    if name in DATA_SETS:
-        return tuple(load_sounds(name, split, labels_csv, clipping, filters) for split in SPLITS)
-    sounds = load_sounds(name, labels_csv=labels_csv, clipping=clipping, filters=filters)
-    parts = np.array([_part_of(str(clip_id).rpartition("#")[0]) for clip_id in sounds.ids])
-    chosen = [np.flatnonzero(parts == part) for part in range(len(SPLITS))]
-    if not all(map(len, chosen)):
-        raise InputError(f"Too few recordings to hold some out for a test. Received: {len(sounds)} clips of {name}.")
-    return tuple(sounds.subset(indices) for indices in chosen)
+    if name != "notes" and not is_prepared(name):
+        return
+    if labels_csv:
+        raise InputError(
+            f"`labels_csv` is for a folder of sounds. Received: {labels_csv} beside {name}, which has its own labels."
+        )
+    usual = asdict(Clipping())
+    prepared = usual if name == "notes" else ShardedSounds(name).clipping
+    for option in PREPARED_OPTIONS:
+        value = getattr(clipping, option)
+        if (option in asked if asked is not None else value != usual[option]) and value != prepared[option]:
+            rule = f"`{option}` is as {name} was prepared, {prepared[option]}."
+            raise InputError(f"{rule} Received: {value}. Leave it out, or prepare the sounds anew.")
+
+
+def _split_folders(ids):
+    """Return the split that each clip's first folder names, an array; None where not all folders are called so."""
+    parts = [split_of(str(clip_id)) for clip_id in ids]
+    return np.array(parts) if all(parts) else None
+
+
+def _taken_split(sounds, parts, split, name):
+    chosen = np.flatnonzero(parts == split)
+    there = ", ".join(sorted(set(parts)))
+    if not len(chosen):
+        raise InputError(f"`split` of {name} must be one of {there}. Received: {split}.")
+    _say_once(f"{name} has folders for the splits {there}, of which {split} is taken.")
+    return sounds.subset(chosen)
+
+
+def _recording_of(clip_id):
+    return str(clip_id).rpartition("#")[0]
 
 
 def _part_of(recording_name):

@@ -4,21 +4,30 @@ Reference: Engel et al. 2017, "Neural Audio Synthesis of Musical Notes with Wave
 https://arxiv.org/abs/1704.01279 and https://magenta.tensorflow.org/datasets/nsynth
 """
 
+import functools
+import hashlib
 import json
 import re
 import tarfile
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from kgan.data.notes import FAMILIES, SOURCES
 from kgan.data.recordings import Recording
 from kgan.errors import InputError
-from kgan.files import as_path
+from kgan.files import as_path, cache_folder, size_and_time, whole_file
 
 SAMPLE_RATE_HZ = 16000
 LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}
+STATED = {"family": "instrument_family", "source": "instrument_source", "pitch": "pitch", "velocity": "velocity"}
 _NOTE = re.compile(rf"({'|'.join(FAMILIES)})_({'|'.join(SOURCES)})_(\d{{3}})-(\d{{3}})-(\d{{3}})")
+
+
+def is_note(name):
+    """Return whether a name is that of an NSynth note."""
+    return _NOTE.fullmatch(name) is not None
 
 
 def note_labels(note_str):
@@ -42,11 +51,28 @@ def note_labels(note_str):
     }
 
 
+def _stated_labels(name, note):
+    """Return the labels that `examples.json` states of a note, as `note_labels` does of its name.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is no note, or a label is none of NSynth's.
+    """
+    note_labels(name)  # which says what is wrong with a name
+    stated = {kind: note[field] for kind, field in STATED.items()}
+    for kind, value in stated.items():
+        if value not in range(len(LABEL_NAMES.get(kind, range(128)))):
+            raise ValueError(f"{name} has {STATED[kind]} {value}")
+    return stated
+
+
 class NSynthFolderSource:
     """An extracted archive: a folder with `examples.json` and `audio/*.wav`.
 
     Args:
         path: the folder, such as `nsynth-train`.
+
+    Attributes:
+        left_out: `{name: reason}` of WAV files that `examples.json` does not name.
 
     Raises:
         InputError: `examples.json` cannot be read or names no notes.
@@ -58,36 +84,45 @@ class NSynthFolderSource:
         self.path = as_path(path)
         file = self.path / "examples.json"
         try:
-            self._names = sorted(json.loads(file.read_text(encoding="utf-8")))
-            self._labels = [note_labels(name) for name in self._names]
-        except (OSError, ValueError, TypeError) as error:
+            notes = json.loads(file.read_text(encoding="utf-8"))
+            self._labels = {name: _stated_labels(name, note) for name, note in sorted(notes.items())}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"NSynth's examples.json must map the names of its notes. Received: {file} ({error}).") from None
-        if not self._names:
+        if not self._labels:
             raise InputError(f"NSynth's examples.json must name notes. Received: {file}, without any.")
+        audio = self.path / "audio"
+        there = {path.stem for path in audio.iterdir() if path.suffix == ".wav"} if audio.is_dir() else set()
+        self.left_out = dict.fromkeys(sorted(there - set(self._labels)), "is not named in examples.json")
 
     @property
     def description(self):
-        changed_ns = (self.path / "audio").stat().st_mtime_ns if (self.path / "audio").exists() else 0
-        return {"folder": str(self.path), "notes": len(self), "last": self._names[-1], "changed_ns": changed_ns}
+        """What tells these notes from others: names, labels, sizes and times of their files."""
+        return _described([(name, labels, *size_and_time(self._file(name))) for name, labels in self._labels.items()])
 
     def recordings(self):
-        for name, labels in zip(self._names, self._labels, strict=True):
-            yield Recording(name, self.path / "audio" / f"{name}.wav", labels)
+        for name, labels in self._labels.items():
+            yield Recording(name, self._file(name), labels)
+
+    def _file(self, name):
+        return self.path / "audio" / f"{name}.wav"
 
     def __len__(self):
-        return len(self._names)
+        return len(self._labels)
 
 
 class NSynthTarSource:
     """An official archive of WAV files, `nsynth-*.jsonwav.tar.gz`, read as a stream and never extracted.
 
-    Labels are what the notes' names state.
+    Labels are what the notes' names state. The archive is looked through once, for what it holds, with a progress bar.
 
     Args:
         path: the archive, compressed or not.
 
+    Attributes:
+        left_out: `{name: reason}` of WAV files that are no notes of NSynth.
+
     Raises:
-        InputError: it is no tar archive.
+        InputError: it is no tar archive, or a damaged one.
     """
 
     label_names = LABEL_NAMES
@@ -96,10 +131,41 @@ class NSynthTarSource:
         self.path = Path(path).expanduser()
         if not tarfile.is_tarfile(self.path):
             raise InputError(f"NSynth's WAV files must be in a tar archive. Received: {self.path}.")
+        names = [name for name, *_ in self._members]
+        self._count = sum(is_note(Path(name).stem) for name in names)
+        self.left_out = {name: "is not named as a note of NSynth" for name in names if not is_note(Path(name).stem)}
 
     @property
     def description(self):
-        return {"archive": str(self.path), "bytes": self.path.stat().st_size}
+        """What tells these notes from others: names, sizes and times of the archive's members."""
+        return _described(self._members)
+
+    @functools.cached_property
+    def _members(self):
+        """Return name, size and time of each WAV file, which are kept in the cache for as long as the archive is the same."""
+        status = self.path.stat()
+        same = json.dumps([str(self.path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
+        index = cache_folder() / f"archive-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
+        if not index.exists():
+            members = [(each.name, each.size, each.mtime) for each, _ in self._walk("Looking through the archive, once")]
+            index.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(index) as scratch:
+                scratch.write_text(json.dumps(members), encoding="utf-8")
+        return json.loads(index.read_text(encoding="utf-8"))
+
+    def _walk(self, progress=None):
+        """Yield each WAV file's member and a function that reads it."""
+        try:
+            with (
+                self.path.open("rb") as file,
+                tqdm.wrapattr(file, "read", self.path.stat().st_size, desc=progress, disable=not progress) as read,
+                tarfile.open(fileobj=read, mode="r|*") as archive,
+            ):
+                for member in archive:
+                    if member.isfile() and member.name.endswith(".wav"):
+                        yield member, lambda member=member: archive.extractfile(member).read()
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise InputError(f"The archive {self.path} is damaged: {error}. Fetch it again.") from None
 
     def recordings(self):
         """Yield the notes in the archive's order.
@@ -107,17 +173,13 @@ class NSynthTarSource:
         Raises:
             InputError: the archive is damaged; what came before has been yielded.
         """
-        try:
-            with tarfile.open(self.path, "r|*") as archive:
-                for member in archive:
-                    name = Path(member.name)
-                    if member.isfile() and name.suffix == ".wav" and _NOTE.fullmatch(name.stem):
-                        yield Recording(name.stem, archive.extractfile(member).read(), note_labels(name.stem))
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise InputError(f"The archive {self.path} is damaged: {error}. Fetch it again.") from None
+        for member, read in self._walk():
+            name = Path(member.name).stem
+            if is_note(name):
+                yield Recording(name, read(), note_labels(name))
 
     def __len__(self):
-        return 0  # known only at the end
+        return self._count
 
 
 class NSynthTFRecordSource:
@@ -130,7 +192,7 @@ class NSynthTFRecordSource:
         InputError: there is no such file.
     """
 
-    label_names = LABEL_NAMES
+    label_names, left_out = LABEL_NAMES, {}
 
     def __init__(self, path):
         self.path = Path(path).expanduser()
@@ -139,7 +201,7 @@ class NSynthTFRecordSource:
 
     @property
     def description(self):
-        return {"tfrecord": str(self.path), "bytes": self.path.stat().st_size}
+        return _described([(self.path.name, *size_and_time(self.path))])
 
     def recordings(self):
         """Yield the notes in the file's order.
@@ -155,12 +217,7 @@ class NSynthTFRecordSource:
                 values = example.features.feature
                 name = values["note_str"].bytes_list.value[0].decode()
                 audio = np.array(values["audio"].float_list.value, np.float32)
-                labels = {
-                    "family": values["instrument_family"].int64_list.value[0],
-                    "source": values["instrument_source"].int64_list.value[0],
-                    "pitch": values["pitch"].int64_list.value[0],
-                    "velocity": values["velocity"].int64_list.value[0],
-                }
+                labels = {kind: values[field].int64_list.value[0] for kind, field in STATED.items()}
                 yield Recording(name, audio, labels, SAMPLE_RATE_HZ)
         except tf.errors.DataLossError as error:
             raise InputError(f"The file {self.path} is damaged: {error.message}. Fetch it again.") from None
@@ -183,7 +240,7 @@ class NSynthTFDSSource:
         InputError: it is not there and cannot be downloaded.
     """
 
-    label_names = LABEL_NAMES
+    label_names, left_out = LABEL_NAMES, {}
 
     def __init__(self, name="nsynth/full", split="train", data_dir=None):
         import tensorflow_datasets as tfds
@@ -214,7 +271,8 @@ class NSynthTFDSSource:
 
     @property
     def description(self):
-        return {"tfds": self._builder.info.full_name, "split": self._split, "notes": len(self)}
+        files = sorted(Path(self._builder.data_dir).iterdir())
+        return _described([self._builder.info.full_name, self._split, *((file.name, *size_and_time(file)) for file in files)])
 
     def recordings(self):
         import tensorflow as tf
@@ -233,3 +291,8 @@ class NSynthTFDSSource:
 
     def __len__(self):
         return self._builder.info.splits[self._split].num_examples
+
+
+def _described(parts):
+    """Return what tells one set from another, as JSON has it."""
+    return {"sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}

@@ -27,7 +27,7 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
     A recording that cannot be used costs no other: it is left out and named in the manifest.
 
     Args:
-        source: an object with `recordings()`, `label_names`, `description` and `__len__`, such as `FolderSource`.
+        source: an object with `recordings()`, `label_names`, `left_out`, `description` and `__len__`, such as `FolderSource`.
         folder: where to; a new folder, or one that an interrupted call with the same arguments left. It may be remote.
         clipping: a `Clipping`.
         filters: a `Filter`.
@@ -66,7 +66,7 @@ def plan_of(source, clipping, filters):
     """Return all that shards depend on, as JSON has it."""
     plan = {
         "format": FORMAT,
-        "source": source.description | {"label_names": source.label_names},
+        "source": source.description | {"label_names": source.label_names, "left_out": source.left_out},
         "clipping": asdict(clipping),
         "filter": asdict(filters),
     }
@@ -133,6 +133,7 @@ def _run_on_beam(jobs, runner, runner_options):
 def _write_manifest(folder, source, clipping):
     shards = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("shard-*.json"))]
     skipped = {name: reason for shard in shards for name, reason in shard.pop("skipped").items()}
+    remarks = {name: told for shard in shards for name, told in shard.pop("remarks").items()}
     filled = [shard for shard in shards if shard["clips"]]
     if not filled:
         if not skipped:
@@ -147,13 +148,16 @@ def _write_manifest(folder, source, clipping):
         "format": FORMAT,
         "clips": sum(shard["clips"] for shard in shards),
         "recordings": sum(shard["recordings"] for shard in shards),
+        "used": sum(shard["recordings"] for shard in shards) - len(skipped),
         "sample_rate_hz": clipping.sample_rate_hz,
         "clip_shape": shape,
+        "clipping": asdict(clipping),
         "labels": kinds,
         "label_names": source.label_names,
         "sha256": hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest(),
         "shards": shards,
-        "skipped": skipped,
+        "skipped": source.left_out | skipped,
+        "remarks": remarks,
     }
     with whole_file(folder / MANIFEST) as scratch:
         scratch.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -9,8 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from kgan.audio.files import conform, read_audio
-from kgan.data.sounds import to_int16
+from kgan.audio.decode import conform, read_audio
+from kgan.data.sounds import FULL_SCALE, to_int16
+
+OVERLOAD = 4.0  # times full scale; beyond it samples are scaled otherwise, as integers are
+UNKNOWN = -1  # in place of a label that a recording lacks
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Recording:
         name: what it is called in ids and in the list of what was skipped.
         content: a path, which may be remote, the bytes of a sound file, or float samples `(samples,)` with `sample_rate_hz`;
             also a function that returns samples.
-        labels: an integer for each kind of label.
+        labels: an integer for each kind of label, `UNKNOWN` where the recording lacks it and others have it.
         sample_rate_hz: of samples; a file states its own.
     """
 
@@ -42,7 +45,8 @@ class Clipping:
         overlap: share of a clip that the next one repeats, in [0, 1), for `"all"`.
         pad_end: whether the last clip is filled up with zeros, when it is at least half sound or the only one. Without it,
             what does not fill a clip is left out.
-        silence_db: clips whose peak, before it is normalised, is below it are left out; None keeps all.
+        silence_db: clips are left out whose swing, half of what lies between their highest and lowest sample, is below it
+            before they are normalised: what is constant is silent, too. None keeps all.
         normalize: whether each recording's peak is brought to full scale.
         seed: of random slicing.
     """
@@ -58,32 +62,39 @@ class Clipping:
     seed: int = 0
 
     def clips(self, recording):
-        """Return the clips of a recording, int16 `(count, samples[, channels])`, at least one.
+        """Return the clips of a recording, int16 `(count, samples[, channels])`, at least one, and remarks, see `Decoded`.
 
         Raises:
             ValueError: there are none; the message, such as "is silent", follows the recording's name in a list.
         """
-        content = recording.content() if callable(recording.content) else recording.content
-        if isinstance(content, np.ndarray):
-            audio = conform(content, recording.sample_rate_hz, self.sample_rate_hz, self.channels)
-        else:
-            if not isinstance(content, bytes | Path):
-                content = content.read_bytes()
-            source = io.BytesIO(content) if isinstance(content, bytes) else content
-            audio = read_audio(source, self.sample_rate_hz, self.channels)
+        audio, remarks = self._read(recording)
         floor = 0.0 if self.silence_db is None else 10 ** (self.silence_db / 20)
-        peak = np.abs(audio).max()
-        if peak < floor:
+        if _swing(audio[np.newaxis])[0] < floor:
             raise ValueError("is silent")
+        peak = np.abs(audio).max()
         if self.normalize and peak > 0:
             audio, floor = audio / peak, floor / peak
+        elif peak > OVERLOAD:
+            raise ValueError(f"has samples of {peak:,.0f} times full scale; --data.normalize true brings them into range")
+        elif peak > 1.0:
+            remarks.append(f"is clipped: its peak is {peak:.2f} times full scale")
         clips = self._sliced(to_int16(audio), recording.name)
         if not len(clips):
             raise ValueError("is shorter than a clip")
-        clips = clips[np.abs(clips.astype(np.int32)).max(axis=(1, 2)) >= floor * 32768]
+        clips = clips[_swing(clips.astype(np.float32)) >= floor * FULL_SCALE]
         if not len(clips):
             raise ValueError("is silent where clips are taken; a last part shorter than half a clip is none")
-        return clips[:, :, 0] if self.channels == 1 else clips
+        return clips[:, :, 0] if self.channels == 1 else clips, remarks
+
+    def _read(self, recording):
+        content = recording.content() if callable(recording.content) else recording.content
+        if isinstance(content, np.ndarray):
+            return conform(content, recording.sample_rate_hz, self.sample_rate_hz, self.channels), []
+        if not isinstance(content, bytes | Path):
+            content = content.read_bytes()
+        source = io.BytesIO(content) if isinstance(content, bytes) else content
+        decoded = read_audio(source, self.sample_rate_hz, self.channels)
+        return decoded.audio, decoded.remarks
 
     def _sliced(self, audio, name):
         """Cut int16 `(samples, channels)` into `(count, length_samples, channels)`."""
@@ -105,6 +116,11 @@ class Clipping:
         return np.stack([audio[start : start + length] for start in starts]) if count else audio[:0].reshape(0, length, 1)
 
 
+def _swing(clips):
+    """Return half of what lies between the highest and the lowest sample of each clip, `(count,)`, in its loudest channel."""
+    return (clips.max(axis=1) - clips.min(axis=1)).max(axis=1) / 2
+
+
 @dataclass(frozen=True)
 class Filter:
     """Which labelled recordings to take; None takes all.
@@ -124,7 +140,10 @@ class Filter:
         """Return whether labels, integers by kind, pass. A recording without a label that is asked for does not."""
 
         def named(kind, chosen):
-            return chosen is None or (kind in labels and kind in label_names and label_names[kind][labels[kind]] in chosen)
+            if chosen is None:
+                return True
+            value = labels.get(kind, UNKNOWN)
+            return value != UNKNOWN and kind in label_names and label_names[kind][value] in chosen
 
         return (
             named("family", self.families)

@@ -3,7 +3,7 @@
 A folder of shards holds
     shard-00000.tfrecord   `tf.train.Example`s with `id` (text), `audio` (int16, little endian) and an integer for each label
     shard-00000.npz        where each clip's samples lie in it, ids and labels: clips are read in any order without parsing
-    shard-00000.json       how many clips, the file's SHA-256, and which recordings were left out, with the reason
+    shard-00000.json       how many clips, the file's SHA-256, which recordings were left out and why, and remarks on others
     manifest.json          all that together; written last, so that a folder that has it is complete
 """
 
@@ -21,7 +21,7 @@ from kgan.data.sounds import FULL_SCALE, Sounds, empty_clips
 from kgan.errors import InputError
 from kgan.files import as_path, whole_file
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 LARGEST_IN_MEMORY = 0.4  # of the memory that is free
 
@@ -38,19 +38,22 @@ def write_shard(recordings, clipping, stem):
         stem: path without a suffix, which may be remote.
 
     Returns:
-        What `.json` holds: `file`, `clips`, `recordings`, `bytes`, `sha256`, `skipped` (`{name: reason}`).
+        What `.json` holds: `file`, `clips`, `recordings`, `bytes`, `sha256`, `skipped` (`{name: reason}`) and `remarks`
+        (`{name: what is missing or damaged}`).
     """
     stem = as_path(stem)
-    offsets, ids, labels, skipped = [], [], [], {}
+    offsets, ids, labels, skipped, remarks = [], [], [], {}, {}
     position = 0
     with whole_file(stem.with_suffix(".tfrecord")) as scratch:
         with tf.io.TFRecordWriter(str(scratch)) as writer:
             for recording in recordings:
                 try:
-                    clips = clipping.clips(recording)
+                    clips, told = clipping.clips(recording)
                 except ValueError as error:
                     skipped[recording.name] = str(error)
                     continue
+                if told:
+                    remarks[recording.name] = "; ".join(told)
                 for i, clip in enumerate(clips.astype("<i2")):
                     clip_id, audio = f"{recording.name}#{i}", clip.tobytes()
                     record = _example(clip_id, audio, recording.labels)
@@ -74,6 +77,7 @@ def write_shard(recordings, clipping, stem):
         "bytes": size,
         "sha256": sha256,
         "skipped": skipped,
+        "remarks": remarks,
     }
     with whole_file(stem.with_suffix(".json")) as scratch:
         scratch.write_text(json.dumps(summary), encoding="utf-8")
@@ -123,8 +127,10 @@ class ShardedSounds:
             indices = [_read_index(self.folder / Path(shard["file"]).with_suffix(".npz")) for shard in shards]
             self.sample_rate_hz = manifest["sample_rate_hz"]
             self.clip_shape = tuple(manifest["clip_shape"])
+            self.clipping = manifest["clipping"]
             self.label_names = manifest["label_names"]
             self.skipped = manifest["skipped"]
+            self.remarks = manifest["remarks"]
             self.ids = np.concatenate([index["ids"] for index in indices])
             self.labels = {kind: np.concatenate([index[f"label.{kind}"] for index in indices]) for kind in manifest["labels"]}
             self._offsets = np.concatenate([index["offsets"] for index in indices])
@@ -194,7 +200,7 @@ class ShardedSounds:
     def in_memory(self):
         """Return them as `Sounds`."""
         audio = self.read(np.arange(len(self)))
-        return Sounds(audio, self.sample_rate_hz, self.ids.tolist(), self.labels, self.label_names, self.skipped)
+        return Sounds(audio, self.sample_rate_hz, self.ids.tolist(), self.labels, self.label_names, self.skipped, self.remarks)
 
 
 def _read_index(path):

@@ -20,6 +20,7 @@ class Sounds:
         labels: int32 `(count,)` for each kind of label, such as `pitch` (MIDI) or `family`.
         label_names: for a label that numbers names, the names in order.
         skipped: files left out, each with the reason.
+        remarks: files of which something is missing or damaged, each with what.
     """
 
     audio: np.ndarray
@@ -28,6 +29,7 @@ class Sounds:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     label_names: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def __len__(self):
         return len(self.audio)

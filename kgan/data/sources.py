@@ -6,19 +6,30 @@ from kgan.errors import InputError
 from kgan.files import as_path
 
 
-def find_source(name, split="train", labels_csv=None):
+def find_source(name, split=None, labels_csv=None):
     """Return the source of a set's name or a path: `nsynth`, an archive of NSynth in any of its forms, or a folder of sounds.
 
     Args:
         name: `nsynth`, `nsynth/full`, `nsynth/gansynth_subset` or a path.
-        split: of a named set; a path is what it is.
+        split: of a named set; None is `train`.
         labels_csv: labels of a folder's files, see `FolderSource`.
 
     Raises:
-        InputError: there is no such set, file or folder.
+        InputError: there is no such set, file or folder, or labels are given of a set that has its own.
     """
+    source = _find(name, split, labels_csv)
+    if split and not isinstance(source, NSynthTFDSSource):
+        raise InputError(f"`split` is for nsynth here: of {name} all is prepared. Received: {split}. Give it when you train.")
+    if labels_csv and not isinstance(source, FolderSource):
+        raise InputError(
+            f"`labels_csv` is for a folder of sounds. Received: {labels_csv} beside {name}, which has its own labels."
+        )
+    return source
+
+
+def _find(name, split, labels_csv):
     if name == "nsynth" or name.startswith("nsynth/"):
-        return NSynthTFDSSource(name, split)
+        return NSynthTFDSSource(name, split or "train")
     if name == "notes":
         raise InputError("The built-in notes need no shards: --data notes reads them from their own cache.")
     path = as_path(name)

@@ -152,6 +152,9 @@ def usable_label(sounds, label=None):
         label = named[0]
     if label not in sounds.labels:
         raise unknown_name("label", label, sounds.labels)
+    unknown = int(np.sum(np.asarray(sounds.labels[label]) < 0))
+    if unknown:
+        raise InputError(f"A classifier needs a label that all sounds have. Received: {label}, which {unknown:,} of them lack.")
     if len(np.unique(sounds.labels[label])) < 2:
         raise InputError(f"A classifier needs a label of two or more classes. Received: {label}, the same for all sounds.")
     return label

@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
+from kgan.audio.decode import read_audio
 from kgan.audio.files import find_audio
 from kgan.data.load import load_sounds
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError, unknown_name
-from kgan.evaluation.classifier import fingerprint, has_pitches, load_classifier, usable_label
+from kgan.evaluation.classifier import fingerprint, load_classifier, usable_label
 from kgan.evaluation.evaluator import COMPARED_SOUNDS, METRICS, NEED_CLASSIFIER, REFERENCE_SOUNDS, SOUNDS, Evaluator, drawn
 from kgan.evaluation.inception_score import SPLITS
 from kgan.evaluation.table import COLUMNS, REAL_TEST
@@ -89,6 +89,8 @@ def usable_metrics(metrics, label, train):
             raise unknown_name("metric", name, METRICS)
     names = list(METRICS if metrics is None else metrics)
     if not set(names) & {*NEED_CLASSIFIER, "pitch"}:
+        if label is not None:
+            raise InputError(f"The label {label} is for metrics that need a classifier. Received: {', '.join(names)}.")
         return names, None
     try:
         return names, usable_label(train, label)
@@ -141,10 +143,6 @@ def folder_sounds(path, clipping, count, seed):
     labels_csv = path / "labels.csv"
     clipping = replace(clipping, slicing="first", pad_end=True, silence_db=None, normalize=False)
     sounds = load_sounds(str(path), labels_csv=str(labels_csv) if labels_csv.is_file() else None, clipping=clipping)
-    if "pitch" in sounds.labels and not has_pitches(sounds):
-        raise InputError(f"The column `pitch` must hold MIDI pitches, from 0 to 127. Received: {labels_csv}, with others.")
-    for name, reason in sounds.skipped.items():
-        tqdm.write(f"  skipped: {name} {reason}")
     other_rate, other_length = _count_others(path, clipping)
     if other_rate or other_length:
         tqdm.write(
@@ -157,13 +155,13 @@ def folder_sounds(path, clipping, count, seed):
 def _count_others(path, clipping):
     """Return how many files of a folder have another rate, and how many another duration."""
     other_rate = other_length = 0
-    for file in find_audio(path):
+    for file in find_audio(path)[0]:
         try:
-            info = soundfile.info(file)
-        except (OSError, RuntimeError):  # libsndfile's own error is a RuntimeError: another decoder may read the file
+            decoded = read_audio(file, clipping.sample_rate_hz, clipping.channels)
+        except ValueError:  # it was skipped, which has been said
             continue
-        other_rate += info.samplerate != clipping.sample_rate_hz
-        other_length += round(info.frames * clipping.sample_rate_hz / info.samplerate) != clipping.length_samples
+        other_rate += decoded.file_rate_hz != clipping.sample_rate_hz
+        other_length += len(decoded.audio) != clipping.length_samples
     return other_rate, other_length
 
 

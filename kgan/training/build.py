@@ -44,18 +44,13 @@ def build_representation(config):
 
 
 def load_sounds(config):
-    """Return the sounds to train on, and say which recordings were left out.
+    """Return the sounds to train on.
 
     Raises:
         InputError: there are none.
     """
     data = config.data
-    sounds = load.load_sounds(data.source, data.split, data.labels_csv, build_clipping(config), build_filter(config))
-    if sounds.skipped:
-        tqdm.write(f"Skipped {len(sounds.skipped)} files of {data.source}:")
-        for name, reason in sounds.skipped.items():
-            tqdm.write(f"  {name} {reason}")
-    return sounds
+    return load.load_sounds(data.source, data.split, data.labels_csv, build_clipping(config), build_filter(config))
 
 
 def build_clipping(config):

@@ -158,10 +158,14 @@ def load_synthesizer(path, best=False):
     """Return the `Synthesizer` of a run folder, by its newest or its best checkpoint, or of a SavedModel.
 
     Raises:
-        InputError: it is neither, or the run has no such checkpoint yet.
+        InputError: it is neither, the run has no such checkpoint yet, or the best of a SavedModel is asked for.
     """
     run = RunFolder(path)
-    return _of_run(run, best) if run.exists() else SavedSynthesizer(run.path)
+    if run.exists():
+        return _of_run(run, best)
+    if best:
+        raise InputError(f"--best is for runs, which keep several checkpoints. Received: {run.path}, which is none.")
+    return SavedSynthesizer(run.path)
 
 
 def export_run(path, folder, best=False, formats=(), half=False):

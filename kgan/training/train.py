@@ -134,9 +134,8 @@ def train(config, run: RunFolder):
         interrupt,
         *([Together()] if is_multiworker(strategy) else []),
     ]
-    tqdm.write(
-        f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds. Ctrl-C ends it cleanly."
-    )
+    begun = f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds."
+    tqdm.write(f"{begun} Ctrl-C ends it cleanly.\n{gan.labels.described(config.conditioning.labels, sounds)}")
     try:
         lost = _fit(gan, dataset, callbacks)
     finally:

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from kgan.audio.files import read_audio
+from kgan.audio.decode import read_audio
 from kgan.callbacks import Board, Budget, Checkpoint, HealthWatch, HistoryCSV, Interrupt, Preview, ProgressBar, Throughput
 from kgan.callbacks.board import write_map
 from kgan.callbacks.health_watch import diagnose_audio, diagnose_gaps
@@ -186,7 +186,7 @@ def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
     np.testing.assert_array_equal(latents, synthesizer.latents(3, seed=9))
     expected = Synthesizer(gan, Wave(), 16000).generate(latents)
     for i in range(3):
-        written = read_audio(folders[-1] / f"{i:04d}.wav", 16000)[:, 0]
+        written = read_audio(folders[-1] / f"{i:04d}.wav", 16000).audio[:, 0]
         assert np.abs(written - expected[i]).max() <= 1 / 32767
     assert (folders[0] / "contact_sheet.png").read_bytes()[1:4] == b"PNG"
     events = events_in(tmp_path / "logs")

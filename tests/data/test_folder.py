@@ -97,7 +97,7 @@ def test_a_set_without_splits_is_split_by_recording(tmp_path):
 
 
 def test_too_few_recordings_to_split(tmp_path):
-    write_wav(tmp_path / "one.wav", np.ones(256), 16000)
+    write_wav(tmp_path / "one.wav", np.linspace(-1, 1, 256), 16000)
     with pytest.raises(InputError, match="hold some out for a test. Received: 1 clips"):
         load_splits(str(tmp_path), clipping=Clipping(length_samples=256))
 

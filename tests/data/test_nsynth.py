@@ -179,7 +179,68 @@ def test_a_note_without_its_file_is_named(extracted, tmp_path):
     (extracted / "audio" / f"{NAMES[2]}.wav").unlink()
     manifest = prepare(find_source(str(extracted)), tmp_path / "out", FOUR_SECONDS)
     assert manifest["clips"] == 4
-    assert manifest["skipped"][NAMES[2]].startswith("cannot be decoded")
+    assert manifest["skipped"] == {NAMES[2]: "cannot be read: No such file or directory"}
+
+
+def changed(path, number):
+    """Write another note in place of one, as large as it was."""
+    before = path.stat().st_size
+    soundfile.write(path, note(number), 16000, subtype="PCM_16")
+    assert path.stat().st_size == before
+
+
+def test_a_note_that_is_replaced_in_place_is_read_anew(extracted):
+    load_sounds(str(extracted), clipping=FOUR_SECONDS)
+    changed(extracted / "audio" / f"{NAMES[3]}.wav", 9)
+    sounds = load_sounds(str(extracted), clipping=FOUR_SECONDS)
+    np.testing.assert_array_equal(sounds.waveforms([3])[0], note(9))
+    np.testing.assert_array_equal(sounds.waveforms([4])[0], note(4))
+
+
+def test_examples_json_that_is_edited_is_read_anew(extracted):
+    assert load_sounds(str(extracted), clipping=FOUR_SECONDS).labels["pitch"].tolist() == [22, 22, 66, 84, 60]
+    notes = {name: example_json(name) for name in NAMES[:3]}
+    notes[NAMES[0]]["pitch"] = 23
+    (extracted / "examples.json").write_text(json.dumps(notes))
+    sounds = load_sounds(str(extracted), clipping=FOUR_SECONDS)
+    assert sounds.labels["pitch"].tolist() == [23, 22, 66]
+    assert sounds.skipped == dict.fromkeys(NAMES[3:], "is not named in examples.json")
+
+
+def test_a_label_that_is_none_of_nsynth_s_is_an_error(extracted):
+    for field, value in (("pitch", 128), ("velocity", -1), ("instrument_family", 11), ("pitch", "C4")):
+        notes = {NAMES[0]: example_json(NAMES[0]) | {field: value}}
+        (extracted / "examples.json").write_text(json.dumps(notes))
+        with pytest.raises(InputError, match=f"{NAMES[0]} has {field} {value}"):
+            find_source(str(extracted))
+
+
+def test_an_archive_is_told_by_its_members(extracted, archive, tmp_path):
+    """A copy is the same set, and another archive at its place is another one."""
+    key = find_source(str(archive)).description
+    copy = tmp_path / "elsewhere.tar.gz"
+    copy.write_bytes(archive.read_bytes())
+    assert find_source(str(copy)).description == key
+    load_sounds(str(archive), clipping=FOUR_SECONDS)
+    changed(extracted / "audio" / f"{NAMES[3]}.wav", 9)
+    (extracted / "audio" / "drum.wav").write_bytes(b"no note")
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(extracted, "nsynth-test")
+    source = find_source(str(archive))
+    assert source.description != key
+    assert (len(source), source.left_out) == (5, {"nsynth-test/audio/drum.wav": "is not named as a note of NSynth"})
+    sounds = load_sounds(str(archive), clipping=FOUR_SECONDS)
+    np.testing.assert_array_equal(sounds.waveforms([list(sounds.ids).index(f"{NAMES[3]}#0")])[0], note(9))
+
+
+def test_a_tfrecord_that_is_replaced_is_read_anew(tfrecord):
+    before = load_sounds(str(tfrecord), clipping=FOUR_SECONDS)
+    records = list(tf.data.TFRecordDataset(str(tfrecord)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(tfrecord)) as writer:  # as large as before
+        for record in reversed(records):
+            writer.write(record)
+    after = load_sounds(str(tfrecord), clipping=FOUR_SECONDS)
+    np.testing.assert_array_equal(after.audio, before.audio[::-1])
 
 
 @pytest.mark.parametrize("form", ["archive", "tfrecord"])

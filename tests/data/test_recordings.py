@@ -12,7 +12,7 @@ def ramp(count, peak=0.5):
 
 
 def clips_of(audio, rate_hz=16000, name="a", **options):
-    return Clipping(**{"length_samples": 100, **options}).clips(Recording(name, audio, {}, rate_hz))
+    return Clipping(**{"length_samples": 100, **options}).clips(Recording(name, audio, {}, rate_hz))[0]
 
 
 def test_samples_bytes_and_files_are_one_to_it(tmp_path):
@@ -21,7 +21,8 @@ def test_samples_bytes_and_files_are_one_to_it(tmp_path):
     encoded = (tmp_path / "a.wav").read_bytes()
     clipping = Clipping(length_samples=100)
     for content in (tmp_path / "a.wav", encoded, audio):
-        clips = clipping.clips(Recording("a", content, {}, 16000))
+        clips, remarks = clipping.clips(Recording("a", content, {}, 16000))
+        assert remarks == []
         np.testing.assert_allclose(clips.ravel() / 32768, ramp(200, 1.0), atol=1e-4)
         assert clips.dtype == np.int16
         assert clips.shape == (2, 100)
@@ -114,12 +115,12 @@ def test_what_cannot_be_used_is_told_in_words(content, reason):
 
 
 def test_hours_of_sound_are_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("kgan.audio.files.BLOCK_FRAMES", 1000)
+    monkeypatch.setattr("kgan.audio.decoders.BLOCK_SAMPLES", 1000)
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (44100, 2))
     soundfile.write(tmp_path / "a.wav", audio, 44100, subtype="FLOAT")
     clipping = Clipping(length_samples=16000, normalize=False)
-    in_blocks = clipping.clips(Recording("a", tmp_path / "a.wav"))
-    at_once = clipping.clips(Recording("a", audio, {}, 44100))
+    in_blocks, _ = clipping.clips(Recording("a", tmp_path / "a.wav"))
+    at_once, _ = clipping.clips(Recording("a", audio, {}, 44100))
     assert np.abs(in_blocks.astype(int) - at_once).max() <= 1
 
 
@@ -144,4 +145,4 @@ def test_filter():
 def test_bytes_of_other_formats(tmp_path):
     file = io.BytesIO()
     soundfile.write(file, ramp(200), 16000, format="FLAC")
-    assert Clipping(length_samples=100).clips(Recording("a", file.getvalue())).shape == (2, 100)
+    assert Clipping(length_samples=100).clips(Recording("a", file.getvalue()))[0].shape == (2, 100)

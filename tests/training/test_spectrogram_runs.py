@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from kgan.audio.files import read_audio
+from kgan.audio.decode import read_audio
 from kgan.cli import main
 from kgan.serving.saved_model import SavedSynthesizer
 from kgan.training.run_folder import load_synthesizer
@@ -57,7 +57,7 @@ def test_train_resume_preview_generate_and_export(tmp_path, tiny_run_options, so
     np.testing.assert_allclose(saved.generate(latents[3:4]), audio[3:4], atol=1e-4)
     assert main(["generate", str(parts), "--count", "5", "--seed", "3", "--out", str(tmp_path / "out")]) == 0
     for i, clip in enumerate(audio):
-        written = read_audio(tmp_path / "out" / f"{i:04d}.wav", 16000)[:, 0]
+        written = read_audio(tmp_path / "out" / f"{i:04d}.wav", 16000).audio[:, 0]
         assert np.abs(written - np.clip(clip, -1, 1)).max() < 2e-4
     assert main(["export", str(parts), str(tmp_path / "models" / "x")]) == 0
 

@@ -1,0 +1,209 @@
+"""Sound files of any format to samples.
+
+libsndfile decodes what holds plain samples. FFmpeg, which PyAV brings along, decodes what is compressed and what libsndfile
+does not know.
+"""
+
+import errno
+import io
+import mmap
+import re
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+import soxr
+
+from kgan.audio.decoders import Inexact, decode_by_ffmpeg, decode_by_libsndfile, decode_repaired_wav
+
+SYSTEM_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the machine, not of a file
+RATES_HZ = (1000, 768000)  # beyond them a file's header is damaged, and resampling would fill the memory
+CANCELLED = 10 ** (-30 / 20)  # peak of a mix relative to that of its channels, below which they cancel each other
+EMPTY = "holds no samples"
+MALFORMED = "Supported file format but file is malformed"  # to libsndfile, though FFmpeg may read most of it
+
+# On which side each channel of a file is, by their number, in the order of WAV files: Left, Right, Centre, Low frequencies.
+SIDES = {3: "LRC", 4: "LRLR", 5: "LRCLR", 6: "LRC-LR", 7: "LRC-CLR", 8: "LRC-LRLR"}
+
+# How a file begins, by which another one is found behind it.
+_STARTS = [
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        rb"RIFF.{4}WAVE", rb"RIFX.{4}WAVE", rb"RF64.{4}WAVE", rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", rb"FORM.{4}AIF[FC]",
+        rb"FORM.{4}(?:8SVX|16SV)", rb"caff\x00\x01\x00\x00", rb"\.snd\x00\x00.{6}\x00\x00\x00.\x00.{3}\x00\x00",
+        rb"fLaC[\x00\x80]\x00\x00\x22", rb"OggS\x00[\x02\x06]", rb"TTA1\x01\x00", rb"#!AMR\n", rb"\x00\x00\x00.ftyp",
+        rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09", rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}",
+    )
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a sound file holds.
+
+    Attributes:
+        audio: float32 `(samples, channels)`, at the rate that was asked for.
+        file_rate_hz: the rate of the file.
+        remarks: what is missing or damaged, such as "is cut short: 2.00 s of 4.00 s are there"; empty for a whole file.
+    """
+
+    audio: np.ndarray
+    file_rate_hz: int
+    remarks: list[str] = field(default_factory=list)
+
+
+def read_audio(file, sample_rate_hz, channels=1):
+    """Decode a file to a rate, resampled by soxr, and to one channel or two.
+
+    A file that holds several one after another, as internet radio and joined files do, is read to its end. One channel is the
+    mean of all; two are the means of those on each side. Two hours of stereo at 44.1 kHz take 2 GiB on the way to 16 kHz.
+
+    Args:
+        file: a path, or a binary file object.
+        sample_rate_hz: samples per second to return.
+        channels: 1 or 2.
+
+    Returns:
+        `Decoded`.
+
+    Raises:
+        ValueError: the file cannot be read or decoded, is empty, holds NaN or infinity, or its channels cancel each other. The
+            message, such as "holds no samples", follows the file's name in a list.
+        OSError: the machine fails: too many files are open, or a disk is broken.
+    """
+    try:
+        if hasattr(file, "read"):
+            return _read(file, sample_rate_hz, channels)
+        with open(file, "rb") as opened:
+            return _read(opened, sample_rate_hz, channels)
+    except OSError as error:
+        if error.errno in SYSTEM_ERRORS:
+            raise
+        raise ValueError(f"cannot be read: {error.strerror or error}") from error
+
+
+def conform(audio, from_hz, to_hz, channels):
+    """Bring float samples, `(samples,)` or `(samples, channels)`, to a rate and a number of channels, as `read_audio` does.
+
+    Raises:
+        ValueError: there are none, one is NaN or infinite, or the channels cancel each other.
+    """
+    audio = np.asarray(audio, np.float32)
+    blocks = [(from_hz, audio[:, None] if audio.ndim == 1 else audio)]
+    return _checked(*_conformed(blocks, to_hz, channels)).audio
+
+
+def _read(file, sample_rate_hz, channels):
+    file = file if file.seekable() else io.BytesIO(file.read())
+    parts = _parts(file)
+    if len(parts) == 1:
+        return _decoded(file, sample_rate_hz, channels)
+    found, remarks = [], []
+    for number, part in enumerate(parts, 1):
+        try:
+            found.append(_decoded(part, sample_rate_hz, channels))
+            told = found[-1].remarks
+        except ValueError as error:
+            told = [str(error)]
+        remarks += [f"{each}, in part {number} of {len(parts)}" for each in told]
+    if not found:
+        raise ValueError(remarks[0])
+    return Decoded(np.concatenate([each.audio for each in found]), found[0].file_rate_hz, remarks)
+
+
+def _parts(file):
+    """Return a file for each of those that were joined to one: the file itself where it is one."""
+    start = file.read(32)
+    file.seek(0)
+    pattern = next((each for each in _STARTS if each.match(start)), None)
+    if pattern is None:
+        return [file]
+    with _bytes_of(file) as content:
+        places = [match.start() for match in pattern.finditer(content)]
+        if start.startswith(b"OggS"):  # the streams of one file begin together, page after page
+            pages = [match.start() for match in re.finditer(rb"OggS\x00[\x00-\x07]", content)]
+            before = dict(zip(pages[1:], pages, strict=False))
+            places = [place for place in places if before.get(place) not in places]
+        if len(places) < 2:
+            return [file]
+        return [io.BytesIO(content[first:last]) for first, last in zip(places, [*places[1:], None], strict=True)]
+
+
+def _bytes_of(file):
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # not a file of the system
+        content = file.read()
+        file.seek(0)
+        return memoryview(content)
+
+
+def _decoded(file, sample_rate_hz, channels):
+    """Return what the first decoder finds that finds any samples."""
+    decoders = [decode_by_libsndfile, decode_repaired_wav, decode_by_ffmpeg]
+    if re.match(rb"fLaC|ID3|\xff[\xe0-\xff]", file.read(4)):  # libsndfile gives up at damage, or prints what it finds
+        decoders.reverse()
+    reasons = []
+    for decode in decoders:
+        file.seek(0)
+        remarks = []
+        try:
+            conformed = _conformed(decode(file, remarks), sample_rate_hz, channels)
+        except MemoryError:
+            raise
+        except Inexact:
+            continue
+        except Exception as error:  # whatever one decoder raises, the next may read the file
+            if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno in SYSTEM_ERRORS:
+                raise
+            reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or str(error)
+            reasons.append(reason.strip().rstrip("."))
+            continue
+        if len(conformed[0]):
+            malformed = [f"is damaged: {reason}" for reason in reasons[:1] if reason == MALFORMED]
+            return _checked(*conformed, remarks or malformed)
+        reasons.append(EMPTY)
+    if EMPTY in reasons:
+        raise ValueError(EMPTY)
+    raise ValueError(f"cannot be decoded: {'; '.join(dict.fromkeys(reasons))}")
+
+
+def _conformed(blocks, to_hz, channels):
+    """Return `(samples, channels)` at one rate, of pairs of a rate and a block, the last rate, and the peak of all channels."""
+    parts, resampler, from_hz, peak = [np.empty((0, channels), np.float32)], None, None, 0.0
+    for rate_hz, block in blocks:
+        if rate_hz != from_hz:
+            parts.append(_rest(resampler, channels))
+            if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+                raise ValueError(f"states {rate_hz} samples per second")
+            from_hz, resampler = rate_hz, soxr.ResampleStream(rate_hz, to_hz, channels, dtype="float32", quality="HQ")
+        peak = max(peak, np.abs(block).max(initial=0.0))
+        parts.append(resampler.resample_chunk(_with_channels(block, channels)))
+    return np.concatenate([*parts, _rest(resampler, channels)]), from_hz, peak
+
+
+def _rest(resampler, channels):
+    empty = np.empty((0, channels), np.float32)
+    return resampler.resample_chunk(empty, last=True) if resampler else empty
+
+
+def _with_channels(audio, channels):
+    """Return `(samples, channels)`, one or two, of any number of them."""
+    if audio.shape[1] == channels:
+        return audio
+    if channels == 1 or audio.shape[1] == 1:
+        return np.repeat(audio.mean(axis=1, keepdims=True), channels, axis=1)
+    if audio.shape[1] not in SIDES:
+        raise ValueError(f"has {audio.shape[1]} channels of unknown places; --data.channels 1 takes their mean")
+    sides = SIDES[audio.shape[1]]
+    return np.stack([audio[:, [at in side for at in sides]].mean(axis=1) for side in ("LC", "RC")], axis=1)
+
+
+def _checked(audio, file_rate_hz, peak, remarks=()):
+    if not len(audio):
+        raise ValueError(EMPTY)
+    if not np.isfinite(audio).all():
+        raise ValueError("holds NaN or infinite samples")
+    if np.abs(audio).max() < CANCELLED * peak:
+        raise ValueError("has channels that cancel each other when mixed; --data.channels 2 keeps them apart")
+    return Decoded(audio, file_rate_hz, list(remarks))

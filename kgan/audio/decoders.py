@@ -1,0 +1,211 @@
+"""libsndfile and FFmpeg as generators of blocks, read until nothing comes: a stated length is often an estimate."""
+
+import contextlib
+import io
+import itertools
+import os
+import re
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+
+BLOCK_SAMPLES = 2**16
+FRAMES_IN_BLOCK = 64  # FFmpeg's are of about a thousand samples
+INEXACT_FORMATS = {"MP3", "SDS"}  # libsndfile takes their stated length for a fact and makes up what is missing
+CODED_IN_BLOCKS = {"IMA_ADPCM", "MS_ADPCM", "GSM610"}  # libsndfile fills a block that is cut off with the one before
+UNKNOWN_BYTES, UNKNOWN_S = 0x7F000000, 1e6  # from here on what a header states was not known when it was written
+LARGEST_PAGE_BYTES = 65307
+SLACK_BYTES = 8  # some writers count the header, too
+SLACK_S, SLACK_SHARE = 0.1, 0.02  # padding of codecs
+ESTIMATED, TOO_LONG = "Estimating duration", "filesize and duration do not match"
+HARMLESS = (ESTIMATED, TOO_LONG, "Packet corrupt", "Could not find codec parameters", "invalid concatenated file")
+
+
+class Inexact(Exception):
+    """A format that the other decoder reads exactly."""
+
+
+class _Stream(soundfile.SoundFile):
+    """A file that is read from start to end: otherwise soundfile stops at the stated length and seeks after each block."""
+
+    def seekable(self):
+        return False
+
+
+def decode_by_libsndfile(file, remarks):
+    """Yield pairs of a rate in hertz and a float32 block `(samples, channels)`.
+
+    Args:
+        file: a binary file that can seek.
+        remarks: a list that what is missing is appended to, as in "is cut short".
+
+    Raises:
+        Inexact: it is of a format that FFmpeg reads better.
+        soundfile.LibsndfileError: it is of no format that libsndfile knows.
+        ValueError: its end is damaged.
+    """
+    path = getattr(file, "name", None)
+    with _Stream(os.fsencode(path) if isinstance(path, str | Path) else file) as sound:
+        if sound.format in INEXACT_FORMATS or sound.subtype.startswith("MPEG"):
+            raise Inexact
+        while len(block := sound.read(out=np.empty((BLOCK_SAMPLES, sound.channels), np.float32))):
+            yield sound.samplerate, block
+        log = sound.extra_info
+    if "short read" in log and sound.subtype in CODED_IN_BLOCKS:
+        raise ValueError("its last block is cut off")
+    sizes = re.findall(r"(?:data|SSND|BODY|Data Size|RIFF|FORM|riff|Riff size) *: (\d+) \(should be (\d+)\)", log)
+    cut = [(int(there), int(stated)) for stated, there in sizes if int(there) + SLACK_BYTES < int(stated) < UNKNOWN_BYTES]
+    if cut:
+        remarks.append("is cut short: {:,} of {:,} bytes are there".format(*cut[-1]))
+    elif "truncated" in log:
+        remarks.append("is cut short")
+    elif "Exiting parser" in log and sound.format != "SD2":
+        remarks.append("has bytes behind its sound that are not read")
+    elif sound.format == "OGG" and not _has_last_page(file):
+        remarks.append("is cut short: its last page is missing")
+
+
+def _has_last_page(file):
+    """Return whether the last page of an Ogg file is whole and marked as the last one (RFC 3533, section 6)."""
+    file.seek(0, io.SEEK_END)
+    file.seek(max(0, file.tell() - LARGEST_PAGE_BYTES))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    return bool(segments) and bool(page[5] & 4) and len(page) >= 27 + len(segments) + sum(segments)
+
+
+def decode_repaired_wav(file, remarks):
+    """Yield what `decode_by_libsndfile` does of a WAV file whose chunks lack a pad byte, or that has several chunks of samples.
+
+    Raises:
+        Inexact: it is no WAV file.
+        soundfile.LibsndfileError: libsndfile does not decode its samples.
+    """
+    content = file.read()
+    if not re.match(rb"RIFF.{4}WAVE", content, re.DOTALL):
+        raise Inexact
+    kept, place = {b"fmt ": b"", b"data": b""}, 12
+    while header := re.compile(rb"\0?([ -~]{4})(.{4})", re.DOTALL).match(content, place):
+        size = struct.unpack("<I", header[2])[0]
+        if header[1] in kept:
+            kept[header[1]] += content[header.end() : header.end() + size]
+        place = header.end() + size
+    chunks = b"".join(name + struct.pack("<I", len(chunk)) + chunk for name, chunk in kept.items())
+    remarks.append("is read with a warning: its chunks are not where it states")
+    yield from decode_by_libsndfile(io.BytesIO(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks), remarks)
+
+
+def decode_by_ffmpeg(file, remarks):
+    """Yield pairs of a rate in hertz and a float32 block `(samples, channels)` of a file's first stream of sound.
+
+    Packets that are damaged are left out.
+
+    Args:
+        file: a binary file that can seek.
+        remarks: a list that what is missing, damaged or warned of is appended to, as in "is cut short".
+
+    Raises:
+        av.FFmpegError: it is of no format that FFmpeg knows.
+        ValueError: it holds no sound, or most of it is damaged.
+    """
+    with _captured_log() as log, av.open(_Source(file), metadata_errors="replace") as container:
+        streams = container.streams.audio
+        if not streams:
+            raise ValueError("holds no sound")
+        decoded_s, faults = [], []
+        for rate_hz, block in _blocks(_frames(container, streams[0], faults)):
+            decoded_s.append(len(block) / rate_hz)
+            yield rate_hz, block
+        if len(streams) > 1:
+            remarks.append(f"holds {len(streams)} streams of sound, of which the first is used")
+        messages = [message.strip() for _, _, message in log]
+        remarks += _judged(_stated_s(container, streams[0], messages), sum(decoded_s), faults, messages)
+
+
+class _Source:
+    """A file for PyAV, which prints what a `seek` raises."""
+
+    def __init__(self, file):
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+        self.name = f"sound{Path(str(getattr(file, 'name', ''))).suffix}"  # formats without a header are told by it
+
+    def seek(self, offset, whence=0):
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
+@contextlib.contextmanager
+def _captured_log():
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # it tells the last message of one file with the first of another
+    try:
+        with av.logging.Capture() as log:
+            yield log
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips)
+
+
+def _frames(container, stream, faults):
+    """Yield the frames of a stream; what is wrong with a packet, or with the rest of the file, is appended to faults."""
+    stream.codec_context.thread_count = 1  # so that its log is of this thread
+    packets, whole = container.demux(stream), 0
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            frames = packet.decode()
+        except (av.FFmpegError, EOFError) as error:
+            faults.append(error.strerror or str(error))
+            if not isinstance(error, av.InvalidDataError) or len(faults) > 100 + whole:
+                break
+            continue
+        whole += len(frames)
+        yield from frames
+    if len(faults) > whole:
+        raise ValueError(f"most of it is damaged: {faults[0]}")
+
+
+def _blocks(frames):
+    for (rate_hz, _), alike in itertools.groupby(frames, key=lambda frame: (frame.sample_rate, len(frame.layout.channels))):
+        while some := list(itertools.islice(alike, FRAMES_IN_BLOCK)):
+            yield rate_hz, np.concatenate([_samples(frame) for frame in some])
+
+
+def _samples(frame):
+    """Return a frame as float32 `(samples, channels)`, integers by their full scale."""
+    values = frame.to_ndarray()  # (channels, samples), or (1, samples * channels) where they are interleaved
+    values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128.0) / 128.0
+    if values.dtype.kind == "i":
+        return (values / -float(np.iinfo(values.dtype).min)).astype(np.float32)
+    return values.astype(np.float32)
+
+
+def _stated_s(container, stream, messages):
+    """Return the duration that a file states, 0 where FFmpeg estimates it by the file's size."""
+    if any(message.startswith(ESTIMATED) for message in messages):
+        return 0.0
+    if container.format.name == "mp3" and not any(message.startswith(TOO_LONG) for message in messages):
+        return 0.0
+    stated_s = float(stream.duration * stream.time_base) if stream.duration else (container.duration or 0) / av.time_base
+    return stated_s if stated_s < UNKNOWN_S else 0.0
+
+
+def _judged(stated_s, decoded_s, faults, messages):
+    """Return the one remark that tells most, in a list, or an empty one."""
+    if stated_s - decoded_s > max(SLACK_S, SLACK_SHARE * stated_s):
+        return [f"is cut short: {decoded_s:.2f} s of {stated_s:.2f} s are there"]
+    if faults:
+        return [f"is damaged: part of it cannot be decoded ({faults[0]})"]
+    told = [message for message in messages if not message.startswith(HARMLESS)]
+    return [f"is read with a warning: {told[0].splitlines()[0]}"] if told else []

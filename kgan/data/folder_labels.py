@@ -1,0 +1,142 @@
+"""Labels of a folder's files: of a CSV file, of NSynth's names, or of sub-folders."""
+
+import csv
+import posixpath
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+from kgan.data.nsynth import LABEL_NAMES, is_note, note_labels
+from kgan.data.recordings import UNKNOWN
+from kgan.errors import InputError
+from kgan.labels import midi_number
+
+RESERVED = ("audio", "id", "x")  # what examples and shards call their other parts
+KNOWN_KINDS = ("file", "pitch", "velocity", "family", "source", "class")  # also where a table writes them in capitals
+INTEGER = r"0|-?[1-9]\d{0,8}"  # 007 is a name
+SPLIT_FOLDERS = {
+    "train": "train", "training": "train",
+    "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
+    "test": "test", "testing": "test", "eval": "test",
+}  # fmt: skip
+
+
+def split_of(name):
+    """Return the split that a file's first folder names, `train`, `valid` or `test`; None for any other folder."""
+    return SPLIT_FOLDERS.get(name.partition("/")[0].lower()) if "/" in name else None
+
+
+def labels_of_names(names):
+    """Return the labels that files have by their names and folders.
+
+    NSynth's names state pitch, velocity, family and source. Otherwise the first folder is the `class`; where all first
+    folders are splits, the second one is.
+
+    Args:
+        names: of files, with `/` between folders.
+
+    Returns:
+        `{kind: names of its values}` of labels that number names, and `{file: {kind: integer}}`, `UNKNOWN` for what some files
+        lack.
+    """
+    if any(is_note(_stem(name)) for name in names):
+        unknown = dict.fromkeys((*LABEL_NAMES, "pitch", "velocity"), UNKNOWN)
+        return LABEL_NAMES, {name: note_labels(_stem(name)) if is_note(_stem(name)) else unknown for name in names}
+    below = {name: name.partition("/")[2] if all(map(split_of, names)) else name for name in names}
+    classes = {name: path.partition("/")[0] if "/" in path else "" for name, path in below.items()}
+    if not any(classes.values()):
+        return {}, {name: {} for name in names}
+    return numbered({name: {"class": value} for name, value in classes.items()})
+
+
+def _stem(name):
+    return PurePosixPath(name).stem
+
+
+def labels_of_csv(path, names):
+    """Return the labels of a CSV file with the column `file` and one for each kind of label.
+
+    `pitch` holds MIDI numbers or names of notes, `velocity` MIDI numbers. Another column of integers is taken as it is,
+    and one of names is numbered in alphabetical order.
+
+    Args:
+        path: the CSV file.
+        names: of the files that there are, with `/` between folders.
+
+    Returns:
+        What `labels_of_names` does, of the files that are listed and there, and `{name: reason}` of those that are only one.
+
+    Raises:
+        InputError: it cannot be read, a row is not complete, a value is not of its kind, or no file is listed.
+    """
+    header, rows = _read_table(path)
+    there = {_key(name): name for name in names}
+    listed, left_out = {}, {}
+    for line, cells in rows:
+        row = {kind: _value(kind, text, path, line) for kind, text in zip(header, cells, strict=True)}
+        file = row.pop("file")
+        name = there.get(_key(file))
+        if name is None:
+            left_out[file] = f"is listed in {path.name}, line {line}, but is not there"
+        elif listed.setdefault(name, row) != row:
+            raise InputError(f"A file has one row in {path}. Received: {file} again in line {line}, with other labels.")
+    if not listed:
+        raise InputError(f"{path} must list files of the folder. Received: {', '.join(list(left_out)[:3]) or 'none'}.")
+    left_out |= {name: f"is not listed in {path.name}" for name in names if name not in listed}
+    return *numbered({name: listed[name] for name in names if name in listed}), left_out
+
+
+def _read_table(path):
+    """Return the header and the rows, each with the number of its line; cells without the spaces around them."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"Labels must be in a CSV file in UTF-8. Received: {path} ({error}).") from None
+    (_, header), *rows = [(line, row) for line, row in lines if any(row)] or [(1, [])]
+    header = [name.lower() if name.lower() in KNOWN_KINDS else name for name in header]
+    if "file" not in header or len(header) < 2 or len(set(header)) < len(header):
+        rule = "Labels need the column `file`, and others, each once, with commas between them."
+        raise InputError(f"{rule} Received: {path} with {', '.join(header) or 'nothing'}.")
+    for kind in (*RESERVED, ""):
+        if kind in header:
+            raise InputError(f"A label needs another name than {', '.join(RESERVED)}. Received: {kind or 'none'}, in {path}.")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise InputError(f"A row of {path} must have {len(header)} values. Received: {len(row)} in line {line}.")
+        for kind, text in zip(header, row, strict=True):
+            if not text:
+                rule = f"A row of {path} must have a value in each column."
+                raise InputError(f"{rule} Received: none for {kind} in line {line}. Fill it in, or remove the row.")
+    return header, rows
+
+
+def _key(name):
+    """Return what two spellings of one file's name have in common."""
+    return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))
+
+
+def _value(kind, text, path, line):
+    """Return a label's value: an integer for a pitch or a velocity, else its text."""
+    if kind not in ("pitch", "velocity"):
+        return text
+    try:
+        return midi_number(text, names=kind == "pitch")
+    except ValueError as error:
+        raise InputError(f"`{kind}` {error}. Received: {text}, in line {line} of {path}.") from None
+
+
+def numbered(rows):
+    """Return names and `{file: integer labels}` of `{file: {kind: text or integer}}`; an empty text is unknown."""
+    label_names, labels = {}, {name: {} for name in rows}
+    for kind in next(iter(rows.values())):
+        values = {row[kind] for row in rows.values()} - {""}
+        if all(isinstance(value, int) or re.fullmatch(INTEGER, value) for value in values):
+            numbers = {value: int(value) for value in values}
+        else:
+            label_names[kind] = sorted(values)
+            numbers = {value: i for i, value in enumerate(label_names[kind])}
+        for name, row in rows.items():
+            labels[name][kind] = numbers.get(row[kind], UNKNOWN)
+    return label_names, labels
