@@ -1,19 +1,15 @@
 """MIDI files performed by a generator that was trained with the label pitch."""
 
-import io
-from bisect import bisect_left, bisect_right
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
-import pretty_midi
 from scipy.signal import correlate
 from tqdm import tqdm
 
 from kgan.data.notes import HELD, PROGRAMS
 from kgan.errors import InputError
-from kgan.files import as_path
 from kgan.labels import ANY
+from kgan.midi_file import read_midi
 from kgan.synthesizer import BATCH_SIZE, interpolate
 
 LONGEST_S = 3600  # of a piece, which is mixed in memory
@@ -23,15 +19,6 @@ RELEASE_S = 0.05  # fade of a note that ends before its clip does
 CROSSFADE_S = 0.05  # of the joints in a note that lasts longer than its clip
 STEADY = (0.35, 0.7)  # of a clip: behind the attack, and before the key is released at `HELD`
 STEADY_DB = 1.0  # a fall of less than this from one end of a loop to the other is that of a tone that does not decay
-PEDAL, PEDAL_DOWN = 64, 64  # the sustain pedal's controller, and the least of its values that holds notes
-
-
-class _Note(NamedTuple):
-    instrument: int
-    pitch: int
-    velocity: int
-    start_s: float
-    end_s: float
 
 
 def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
@@ -43,9 +30,11 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
     - A note starts at the sample nearest to its onset. Velocity v is a gain of (v / 127)^2, 40 log10(v / 127) dB.
     - A note shorter than its clip fades out within 50 ms after the key is released. A longer one repeats its clip's steady
       part, softer each time where the sound decays, and then ends as the clip does.
-    - The sustain pedal holds notes until it is released or their key is struck again. Pitch bends and all other controllers
-      are ignored: the generator makes no such sounds.
-    - Notes that the generator has no pitch for are transposed by octaves; drums are left out. A line says how many.
+    - The sustain pedal holds notes until it is released or their key is struck again. Pitch bends, aftertouch, volume, pan
+      and all other controllers are left out: the generator makes no such sounds.
+    - Notes that the generator has no pitch for are transposed by octaves; drums are left out.
+    - A file that is cut short or broken is played as far as it can be read: see `kgan.midi_file.read_midi`.
+    - A line on the console says how much is left out or transposed, and where a file breaks off.
     - A mix that is louder than full scale is brought down to it, as a whole.
 
     Args:
@@ -59,8 +48,8 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
         float32 `(samples,)` or `(samples, channels)` in [-1, 1], from the file's first second to the end of the last sound.
 
     Raises:
-        InputError: the generator does not know pitches, a label is not one that it was trained on, or the file cannot be
-            read, is not MIDI, has no note to play or lasts more than an hour.
+        InputError: the generator does not know pitches, or by names alone; a label is not one that it was trained on; the
+            file cannot be read, is not MIDI, has no note to play or lasts more than an hour.
 
     References:
         The MIDI Manufacturers Association, "Downloadable Sounds Level 1", 1.1b: the concave transform of velocity. Dannenberg
@@ -76,9 +65,17 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
             "A MIDI file needs a generator that was trained with the label pitch, such as by `--preset fast`. Received: one"
             f" with {', '.join(synthesizer.labels.kinds) or 'no labels'}."
         )
+    if "pitch" in synthesizer.labels.names:
+        first = synthesizer.labels.names["pitch"][0]
+        raise InputError(
+            f"A MIDI file needs pitches that are MIDI numbers. Received: a generator whose pitches are names, {first} first."
+        )
     if "pitch" in (labels or {}):
         raise InputError(f"The pitches are those of the MIDI file. Received: pitch {labels['pitch']} beside it.")
-    notes, programs = _notes_of(midi_path)
+    notes, programs = read_midi(midi_path)
+    last_s = max(note.end_s for note in notes)
+    if last_s > LONGEST_S:
+        raise InputError(f"A MIDI file must last an hour at most. Received: {midi_path} of {last_s:.0f} s.")
     notes, instruments = _in_range(notes, synthesizer.labels, midi_path), len(programs)
     chosen = synthesizer.chosen_labels(instruments, _families(programs, synthesizer.labels) | (labels or {}), seed)
     paths = _latent_paths(synthesizer, instruments, max(note.start_s for note in notes), seed)
@@ -94,63 +91,12 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
         for note, clip in zip(batch, clips, strict=True):
             start = round(note.start_s * rate_hz)
             held = max(1, round(note.end_s * rate_hz) - start)
-            sound = _lasting(clip.reshape(len(clip), -1), held, rate_hz, pretty_midi.note_number_to_hz(note.pitch))
+            sound = _lasting(clip.reshape(len(clip), -1), held, rate_hz, 440 * 2 ** ((note.pitch - 69) / 12))
             end = start + len(sound)
             mix[start:end] += (note.velocity / 127) ** 2 * sound.reshape(-1, *clip.shape[1:])
             samples = max(samples, end)
     mix = mix[:samples]
     return mix / max(1.0, np.abs(mix).max())
-
-
-def _notes_of(path):
-    """Return the notes of a MIDI file in the order of their onsets, and its instruments' programs; drums are left out."""
-    try:
-        content = as_path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"A MIDI file must be one that can be read. Received: {path} ({error.strerror}).") from error
-    try:
-        midi = pretty_midi.PrettyMIDI(io.BytesIO(content))
-    except Exception as error:  # what is raised depends on what is broken
-        raise InputError(f"A MIDI file must be a Standard MIDI File. Received: {path} ({error}).") from error
-    drums = sum(len(instrument.notes) for instrument in midi.instruments if instrument.is_drum)
-    if drums:
-        tqdm.write(f"Left out: {drums} notes of drums, which have no pitch.")
-    pitched = [instrument for instrument in midi.instruments if not instrument.is_drum]
-    notes = [
-        _Note(i, note.pitch, note.velocity, note.start, end_s)
-        for i, instrument in enumerate(pitched)
-        for note, end_s in zip(instrument.notes, _ends_s(instrument), strict=True)
-    ]
-    if not notes:
-        raise InputError(f"A MIDI file must have notes to play. Received: {path} with {'drums alone' if drums else 'none'}.")
-    last_s = max(note.end_s for note in notes)
-    if last_s > LONGEST_S:
-        raise InputError(f"A MIDI file must last an hour at most. Received: {path} of {last_s:.0f} s.")
-    return sorted(notes, key=lambda note: note.start_s), [instrument.program for instrument in pitched]
-
-
-def _ends_s(instrument):
-    """Return when each note of an instrument ends: when its key is released or, with the sustain pedal down, the pedal.
-
-    A pedal that is never released holds until the instrument's last key is. A key that is struck again ends its last note.
-    """
-    moves = sorted((change.time, change.value >= PEDAL_DOWN) for change in instrument.control_changes if change.number == PEDAL)
-    times_s = [time_s for time_s, _ in moves]
-    last_s = max(note.end for note in instrument.notes)
-    ups_s = [time_s for time_s, is_down in moves if not is_down] + [last_s]
-    strikes_s = {}
-    for note in sorted(instrument.notes, key=lambda note: note.start):
-        strikes_s.setdefault(note.pitch, []).append(note.start)
-    ends_s = []
-    for note in instrument.notes:
-        end_s = note.end
-        before = bisect_right(times_s, end_s)
-        if before and moves[before - 1][1]:
-            up_s = ups_s[bisect_right(ups_s, end_s, hi=len(ups_s) - 1)]
-            again_s = strikes_s[note.pitch][bisect_left(strikes_s[note.pitch], end_s) :]
-            end_s = min([up_s, *again_s[:1]])
-        ends_s.append(end_s)
-    return ends_s
 
 
 def _families(programs, labels):

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NEUTRAL = {"config", "errors", "files", "labels", "noise", "quiet", "strategy"}  # anyone may import them
 LAYERS = [  # each may import what stands above it
-    {"audio"},
-    {"representations", "data", "networks"},
+    {"audio", "midi_tracks"},
+    {"representations", "data", "networks", "midi_file"},
     {"gans"},
     {"synthesizer"},
     {"evaluation", "midi", "bulk"},

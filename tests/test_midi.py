@@ -1,3 +1,4 @@
+import mido
 import numpy as np
 import pretty_midi
 import pytest
@@ -155,7 +156,7 @@ def test_what_cannot_be_performed_is_refused(tmp_path, capsys):
     with pytest.raises(InputError, match=r"can be read. Received: .*no.mid"):
         perform(tmp_path / "no.mid", Player())
     (tmp_path / "bad.mid").write_bytes(b"RIFF of another kind")
-    with pytest.raises(InputError, match=r"Standard MIDI File. Received: .*bad.mid"):
+    with pytest.raises(InputError, match=r"Standard MIDI File. Received: .*bad.mid \(it has no header, MThd\)"):
         perform(tmp_path / "bad.mid", Player())
     with pytest.raises(InputError, match="with drums alone"):
         performed(tmp_path, [(40, 100, 0, 1)], is_drum=True)
@@ -164,6 +165,38 @@ def test_what_cannot_be_performed_is_refused(tmp_path, capsys):
         perform(midi_file(tmp_path / "one.mid", [(60, 100, 0, 1)]), Player(), {"pitch": 60})
     with pytest.raises(InputError, match=r"an hour at most. Received: .*of 3601 s"):
         performed(tmp_path, [(60, 100, 3600, 3601)])
+
+
+def test_pitches_that_are_names_are_not_those_of_midi(tmp_path):
+    player = Player(labels=Labels({"pitch": [0, 1]}, names={"pitch": ["C4", "D4"]}))
+    rule = "A MIDI file needs pitches that are MIDI numbers. Received: a generator whose pitches are names, C4 first."
+    with pytest.raises(InputError, match=rule):
+        perform(midi_file(tmp_path / "one.mid", [(60, 100, 0, 1)]), player)
+
+
+def test_a_tempo_on_a_later_track_and_a_note_without_its_end_are_heard(tmp_path):
+    file = mido.MidiFile(ticks_per_beat=480)
+    note = mido.Message("note_on", note=60, velocity=127, time=480)
+    file.tracks.append([note, mido.MetaMessage("end_of_track", time=240)])
+    file.tracks.append([mido.MetaMessage("set_tempo", tempo=1_000_000)])  # a beat is a second
+    file.save(tmp_path / "slow.mid")
+    audio = perform(tmp_path / "slow.mid", Player())
+    assert np.abs(audio[:RATE_HZ]).max() == 0
+    assert level(audio, 1.02, 1.5) == pytest.approx(0.5 / np.sqrt(2), rel=0.01)
+    assert len(audio) == round(1.55 * RATE_HZ)
+
+
+def test_the_command_plays_a_cut_file_and_refuses_an_empty_one(tmp_path, conditional, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    export_saved_model(conditional[0], config_yaml("normal"), tmp_path / "model")
+    whole = midi_file(tmp_path / "tune.mid", [(60, 100, 0, 0.3), (62, 100, 0.3, 0.6)]).read_bytes()
+    (tmp_path / "cut.mid").write_bytes(whole[:-2])
+    assert main(["generate", "model", "--midi", "cut.mid", "--out", "out"]) == 0
+    assert "Cut short: cut.mid ends within track 2; what comes before is played.\n" in capsys.readouterr().out
+    assert (tmp_path / "out" / "cut.wav").exists()
+    (tmp_path / "empty.mid").touch()
+    assert main(["generate", "model", "--midi", "empty.mid"]) == 2
+    assert "A MIDI file must be a Standard MIDI File. Received: empty.mid (it is empty)." in capsys.readouterr().err
 
 
 def test_the_command_writes_the_piece_and_its_picture(tmp_path, conditional, monkeypatch, capsys):

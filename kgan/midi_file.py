@@ -1,0 +1,211 @@
+"""The notes of a Standard MIDI File, in seconds. A broken file is read as far as it can be; what is left out is said."""
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from kgan.errors import InputError
+from kgan.files import as_path
+from kgan.midi_tracks import SMPTE_FRAMES_PER_S, BrokenError, FileEndError, open_content, read_tracks
+
+BEAT_US = 500_000  # until the file gives a tempo: 120 beats a minute
+DRUMS = 9  # channel 10, counted from 1
+PEDAL, PEDAL_DOWN = 64, 64  # the sustain pedal's controller, and the least of its values that holds notes
+ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123  # those above the last release all keys, too
+UNHEARD = {0, 32, 6, 38, *range(96, 102), *range(120, 128)}  # controllers that choose banks, parameters and modes
+LINES = {  # what is said of what is left out: how many there are, in which file
+    "drums": "Left out: {} notes of drums, which have no pitch.",
+    "bends": "Left out: {} pitch bends in {}, which the generator cannot make.",
+    "touches": "Left out: {} messages of aftertouch in {}, which the generator cannot make.",
+    "controllers": "Left out: {} changes of controllers in {}, such as volume or pan. Only the sustain pedal is performed.",
+    "tempo": "Left out: {} tempo changes in {} that give no tempo.",
+    "clipped": "Clipped: {} data bytes in {} to 127, the largest value that they can have.",
+    "bytes": "Left out: {} bytes in {} that belong to no track.",
+}
+
+
+class Note(NamedTuple):
+    """A note of an instrument, which is numbered from 0."""
+
+    instrument: int
+    pitch: int
+    velocity: int
+    start_s: float
+    end_s: float
+
+
+class _Struck(NamedTuple):
+    """A note that was struck; times are in ticks."""
+
+    instrument: tuple  # (track, channel, program)
+    pitch: int
+    velocity: int
+    start: int
+    end: int | None = None
+    is_down: bool = True  # else the pedal alone holds it
+    is_again: bool = False  # its key was still down from the note before
+
+
+def read_midi(path):
+    """Read the notes of a Standard MIDI File. What is left out is written to the console, one line for each kind.
+
+    - Tempo changes count on whichever track they are. The tracks of format 2 are played one after another.
+    - An instrument is a program on a channel of a track. The sustain pedal holds all notes of its channel; a track that gives
+      no program for a channel has the one that another track gave.
+    - A key that is struck again ends the note before, and the next release ends the new one. A note that nothing ends, or
+      that a pedal holds which is never released, lasts until the end of its track.
+    - Tracks are found by their mark, MTrk: neither their lengths nor their number need be right. A track that breaks off is
+      played up to there.
+
+    Args:
+        path: of the file. A file inside another, as RIFF's RMID has it, is found.
+
+    Returns:
+        A list of `Note`, without drums, in the order of their onsets; the instruments' General MIDI programs, from 0.
+
+    Raises:
+        InputError: the file cannot be read, is no Standard MIDI File, or has no notes but those of drums.
+    """
+    content, name, left_out = _content(path), as_path(path).name, Counter()
+    try:
+        source, form, count, division = open_content(content)
+        tracks = read_tracks(source, left_out)
+    except BrokenError as error:
+        raise InputError(f"A MIDI file must be a Standard MIDI File. Received: {path} ({error}).") from error
+    notes, programs = _notes(tracks, form, division, left_out)
+    for kind, line in LINES.items():
+        if left_out[kind]:
+            tqdm.write(line.format(left_out[kind], name))
+    cuts = _cuts(tracks, count, name)
+    if not notes:
+        found = ("drums alone" if left_out["drums"] else "none") + (f" ({cuts})" if cuts else "")
+        raise InputError(f"A MIDI file must have notes to play. Received: {path} with {found}.")
+    if cuts:
+        tqdm.write(f"Cut short: {cuts}; what comes before is played.")
+    return notes, programs
+
+
+def _content(path):
+    """Return the bytes of a file."""
+    try:
+        return as_path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"A MIDI file must be one that can be read. Received: {path} ({error.strerror}).") from error
+
+
+def _cuts(tracks, count, name):
+    """Return what is missing of a file whose header counts so many tracks; "" if nothing is."""
+    is_cut, of = isinstance(tracks[-1].fault, FileEndError), f" of {count}" if count > len(tracks) else ""
+    whole = tracks[:-1] if is_cut else tracks
+    broken = [f"track {i} of {name} breaks off, because {each.fault}" for i, each in enumerate(whole, 1) if each.fault]
+    cuts = broken[:1] + ([f"so do {len(broken) - 1} more"] if broken[1:] else [])
+    if is_cut or of:
+        cuts.append(f"{name} ends {'within' if is_cut else 'after'} track {len(tracks)}{of}")
+    return "; ".join(cuts)
+
+
+def _notes(tracks, form, division, left_out):
+    """Return the notes in the order of their onsets, and the programs of their instruments."""
+    numbered, struck, start_s = list(enumerate(tracks)), [], 0.0
+    for part in [[each] for each in numbered] if form == 2 else [numbered]:
+        messages = sorted(((each.time, i, each) for i, track in part for each in track.messages), key=lambda each: each[0])
+        seconds, player = _clock([each for *_, each in messages], division, left_out), _Player(left_out)
+        for _, track, message in messages:
+            player.play(track, message)
+        player.finish({i: track.end for i, track in part})
+        struck += [(note, start_s + seconds(note.start), start_s + seconds(note.end)) for note in player.notes]
+        start_s += seconds(max(track.end for _, track in part))
+    struck.sort(key=lambda each: each[0].instrument[0])  # by tracks
+    numbers = {instrument: i for i, instrument in enumerate(dict.fromkeys(note.instrument for note, *_ in struck))}
+    notes = [Note(numbers[note.instrument], note.pitch, note.velocity, *times_s) for note, *times_s in struck]
+    return sorted(notes, key=lambda note: note.start_s), [program for _, _, program in numbers]
+
+
+def _clock(messages, division, left_out):
+    """Return the function from ticks to seconds that the division and the tempo changes among messages make."""
+    if division >= 0x8000:
+        ticks_per_s = SMPTE_FRAMES_PER_S[256 - (division >> 8)] * (division & 0xFF)
+        return lambda tick: tick / ticks_per_s
+    changes = [(each.time, each.tempo) for each in messages if each.type == "set_tempo"]
+    left_out["tempo"] += sum(not tempo for _, tempo in changes)
+    starts, beats_us = np.transpose([(0, BEAT_US), *(change for change in changes if change[1])])
+    ticks_s = beats_us / 1e6 / division
+    starts_s = np.concatenate([[0.0], np.cumsum(np.diff(starts) * ticks_s[:-1])])
+
+    def seconds(tick):
+        i = np.searchsorted(starts, tick, side="right") - 1
+        return float(starts_s[i] + (tick - starts[i]) * ticks_s[i])
+
+    return seconds
+
+
+class _Player:
+    """Plays messages in their order. Channels belong to all tracks, keys to one."""
+
+    def __init__(self, left_out):
+        self.ports, self.programs, self.pedals, self.sounding = {}, {}, {}, {}
+        self.notes, self.left_out = [], left_out
+
+    def play(self, track, message):
+        """Play a message of a track."""
+        if message.type == "midi_port":
+            self.ports[track] = message.port
+        if message.is_meta:
+            return
+        channel = (self.ports.get(track, 0), message.channel)
+        if message.channel == DRUMS:
+            self.left_out["drums"] += message.type == "note_on" and message.velocity > 0
+        elif message.type == "note_on" and message.velocity:
+            self._strike((track, channel, message.note), message)
+        elif message.type in ("note_on", "note_off"):
+            self._release((track, channel, message.note), message.time)
+        elif message.type == "program_change":
+            self.programs[track, channel] = self.programs[None, channel] = message.program
+        elif message.type == "control_change":
+            self._control(channel, message)
+            self.left_out["controllers"] += message.control not in (PEDAL, *UNHEARD)
+        elif message.type == "pitchwheel":
+            self.left_out["bends"] += message.pitch != 0
+        else:
+            self.left_out["touches"] += 1
+
+    def finish(self, ends):
+        """End what still sounds at the ends of tracks, `{track: ticks}`."""
+        for key in list(self.sounding):
+            self._end(key, ends[key[0]])
+
+    def _strike(self, key, message):
+        track, channel, pitch = key
+        before = self.sounding.get(key)
+        if before:
+            self._end(key, message.time)
+        program = self.programs.get((track, channel), self.programs.get((None, channel), 0))
+        is_again = before is not None and before.is_down
+        self.sounding[key] = _Struck((track, channel, program), pitch, message.velocity, message.time, is_again=is_again)
+
+    def _release(self, key, time):
+        note = self.sounding.get(key)
+        if note is None or not note.is_down:
+            return
+        if note.is_again and note.start == time:  # the release of the note before, which comes late
+            self.sounding[key] = note._replace(is_again=False)
+        elif self.pedals.get(key[1]):
+            self.sounding[key] = note._replace(is_down=False)
+        else:
+            self._end(key, time)
+
+    def _control(self, channel, message):
+        keys = [key for key in self.sounding if key[1] == channel]
+        if message.control in (PEDAL, ALL_SOUND_OFF, RESET_CONTROLLERS):
+            self.pedals[channel] = message.control == PEDAL and message.value >= PEDAL_DOWN
+        if message.control == ALL_SOUND_OFF or message.control >= ALL_NOTES_OFF:
+            for key in keys:
+                self._release(key, message.time)
+        for key in keys:
+            if key in self.sounding and not self.sounding[key].is_down and not self.pedals.get(channel):
+                self._end(key, message.time)
+
+    def _end(self, key, time):
+        self.notes.append(self.sounding.pop(key)._replace(end=time))
