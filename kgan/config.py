@@ -90,7 +90,6 @@ class Network(Section):
     minibatch_stddev: Annotated[int, Field(ge=0)] = Field(
         description="examples of which the critic sees how much they differ; a divisor of the batch; 0: none"
     )
-    spectral_norm: bool = Field(description="whether the critic's kernels are held at a largest singular value of 1")
 
 
 class Gan(Section):
@@ -113,9 +112,6 @@ class Conditioning(Section):
     )
     weight: Positive = Field(description="of the auxiliary classifier's cross-entropy in both losses")
     label_gain: Positive = Field(description="what labels are multiplied by beside the latents; 10: one is as strong as 100")
-    feature_matching: NotNegative = Field(
-        description="weight of how far the critic's activations of a fake are from those of the real example with its labels"
-    )
 
 
 class Optimizer(Section):
@@ -135,8 +131,8 @@ class Training(Section):
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         description="of the networks' inner layers; auto measures which is fastest here"
     )
-    strategy: Literal["auto", "one", "mirrored", "multiworker", "tpu"] = Field(
-        description="auto: what is there; one; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM; tpu"
+    strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
+        description="auto: what is there; one; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM"
     )
     log_steps: PositiveInt = Field(description="iterations between rows of history.csv")
     preview_steps: PositiveInt = Field(description="iterations between sounds and pictures in samples/")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from kgan.config import check_choice
 from kgan.errors import InputError
 
-STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 
 
 @functools.cache  # collective operations can be set up once in a process
@@ -19,11 +19,11 @@ def build_strategy(name="auto"):
     Args:
         name: `"one"`, a single device. `"mirrored"`, all local GPUs, or else all that TensorFlow calls a CPU.
             `"multiworker"`, several processes, also of several machines, that the environment lists: `TF_CONFIG`, or SLURM's
-            variables inside `srun`. `"tpu"`, the TPU of this machine, or the one in `TPU_NAME`. `"auto"`, several processes
-            where the environment lists them, else several GPUs where there are, else one.
+            variables inside `srun`. `"auto"`, several processes where the environment lists them, else several GPUs where there
+            are, else one.
 
     Raises:
-        InputError: the name is unknown, there is no TPU, or no list of processes.
+        InputError: the name is unknown, or there is no list of processes.
     """
     check_choice("strategy", name, STRATEGIES)
     if name == "auto" and _listed():
@@ -33,14 +33,8 @@ def build_strategy(name="auto"):
     gpus = tf.config.list_physical_devices("GPU")
     if name == "one" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
-    if name in ("auto", "mirrored"):
-        devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    try:
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise InputError(f"--strategy tpu needs a TPU. Received: none ({str(error).splitlines()[0]}).") from None
-    return tf.distribute.TPUStrategy(resolver)
+    devices = tf.config.list_logical_devices("GPU" if gpus else "CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 def _multiworker():

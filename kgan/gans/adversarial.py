@@ -1,7 +1,6 @@
 import keras
 import tensorflow as tf
 
-from kgan.gans.losses import feature_matching_loss
 from kgan.labels import Labels
 from kgan.noise import folded_seed, latent_noise, own_rows
 from kgan.strategy import is_multiworker
@@ -35,8 +34,6 @@ class AdversarialModel(keras.Model):
         labels: `Labels`; None for none.
         conditioning: `"auxiliary"` or `"projection"`.
         auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
-        feature_matching_weight: of `feature_matching_loss` in the generator's loss: a fake should look to the critic like the
-            real example that has its labels. Without labels there is no such example, and the weight has no effect.
 
     Attributes:
         step: iterations done so far, a weight.
@@ -67,7 +64,6 @@ class AdversarialModel(keras.Model):
         labels=None,
         conditioning="auxiliary",
         auxiliary_weight=1.0,
-        feature_matching_weight=0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -77,8 +73,6 @@ class AdversarialModel(keras.Model):
             raise ValueError(f"`ema_decay` must be None or in [0, 1). Received: ema_decay={ema_decay}")
         if conditioning not in CONDITIONINGS:
             raise ValueError(f"`conditioning` must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}")
-        if feature_matching_weight < 0.0:
-            raise ValueError(f"`feature_matching_weight` must be at least 0. Received: {feature_matching_weight}")
         labels = labels or Labels()
         if critic.output_shape[-1] != 1 + labels.width or generator.input_shape[-1] <= labels.width:
             raise ValueError(
@@ -95,7 +89,6 @@ class AdversarialModel(keras.Model):
         self.labels = labels
         self.conditioning = conditioning
         self.auxiliary_weight = auxiliary_weight
-        self.feature_matching_weight = feature_matching_weight
         self.latent_dim = generator.input_shape[-1] - labels.width
         self.ema_generator = None
         if ema_decay is not None:
@@ -105,13 +98,7 @@ class AdversarialModel(keras.Model):
         counter = {"dtype": "int64", "initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
         self.step = self.add_weight(name="step", shape=(), **counter)
         self._classifies = labels.width > 0 and conditioning == "auxiliary"
-        self._matches = labels.width > 0 and feature_matching_weight > 0
-        self._critic_layers = _with_hidden(critic) if self._matches else lambda examples: [critic(examples, training=True)]
-        names = (
-            *self.term_names,
-            *(LABEL_TERMS if self._classifies else ()),
-            *(("feature_matching_loss",) if self._matches else ()),
-        )
+        names = (*self.term_names, *(LABEL_TERMS if self._classifies else ()))
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
@@ -206,7 +193,6 @@ class AdversarialModel(keras.Model):
             "labels": self.labels.get_config(),
             "conditioning": self.conditioning,
             "auxiliary_weight": self.auxiliary_weight,
-            "feature_matching_weight": self.feature_matching_weight,
         }
 
     @classmethod
@@ -217,8 +203,8 @@ class AdversarialModel(keras.Model):
     # One iteration
 
     def train_step(self, data):
-        real, labels = self._critic_steps(data)
-        self._generator_step(real, labels, folded_seed(self.seed, self.step, self.n_critic))
+        labels = self._critic_steps(data)
+        self._generator_step(labels, folded_seed(self.seed, self.step, self.n_critic))
         self._update_ema()
         self.step.assign_add(1)
         logs = self.get_metrics_result()
@@ -237,11 +223,11 @@ class AdversarialModel(keras.Model):
             term.reset_state()
 
     def _critic_steps(self, data):
-        """Take the critic steps of an iteration and return examples and labels of the last one."""
+        """Take the critic steps of an iteration and return the labels of the last one."""
         examples, one_hot = self._taken_apart(data)
         for i, (real, labels) in enumerate(zip(self._split(examples), self._split(one_hot), strict=True)):
             self._critic_step(real, labels, folded_seed(self.seed, self.step, i))
-        return real, labels
+        return labels
 
     def _taken_apart(self, data):
         """Return examples and their one-hot labels, `(n_critic * batch, labels.width)`."""
@@ -274,7 +260,7 @@ class AdversarialModel(keras.Model):
         fake = self.generator(self._generator_inputs(labels, seed), training=True)
         with tf.GradientTape() as tape:
             # One call for both is faster, and with networks that mix no examples the scores are those of two.
-            scores, logits, _ = self._judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+            scores, logits = self._judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
             real_scores, fake_scores = tf.split(scores, 2)
             loss = self.critic_loss(real_scores, fake_scores)
             terms = {"critic_loss": loss, "score_gap": tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)}
@@ -289,33 +275,26 @@ class AdversarialModel(keras.Model):
         terms |= {name: penalty for name, (_, penalty) in penalties.items()}
         return tape.gradient(scaled, self.critic.trainable_variables), terms
 
-    def _generator_step(self, real, labels, seed):
+    def _generator_step(self, labels, seed):
         with tf.GradientTape() as tape:
             fake = self.generator(self._generator_inputs(labels, seed), training=True)
-            scores, logits, hidden = self._judge(fake, labels)
+            scores, logits = self._judge(fake, labels)
             loss = total = self.generator_loss(scores)
             terms = {"generator_loss": loss}
             if self._classifies:
                 terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
                 total += self.auxiliary_weight * terms["generator_label_loss"]
-            if self._matches:
-                terms["feature_matching_loss"] = feature_matching_loss(self._judge(real, labels)[2], hidden)
-                total += self.feature_matching_weight * terms["feature_matching_loss"]
             scaled = _scaled(total, self.generator_optimizer)
         gradients = tape.gradient(scaled, self.generator.trainable_variables)
         norm = _descend(gradients, self.generator_optimizer, self.generator)
         self._record(generator_gradient_norm=norm, **terms)
 
     def _judge(self, examples, labels):
-        """Return scores `(batch, 1)` of examples as such of their labels, logits `(batch, labels.width)`, and what to match.
-
-        That is a list of the hidden activations of each layer, empty where features are not matched.
-        """
-        *hidden, outputs = self._critic_layers(examples)
-        scores, logits = tf.split(outputs, [1, self.labels.width], axis=1)
+        """Return scores `(batch, 1)` of examples as such of their labels, and logits `(batch, labels.width)`."""
+        scores, logits = tf.split(self.critic(examples, training=True), [1, self.labels.width], axis=1)
         if self.conditioning == "projection":
             scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
-        return scores, logits, hidden
+        return scores, logits
 
     def _generator_inputs(self, labels, seed):
         return tf.concat([self._latents(tf.shape(labels)[0], seed), labels], axis=1)
@@ -342,19 +321,6 @@ class AdversarialModel(keras.Model):
                 strategy.extended.update(average, towards, (weight, decay), group=False)
 
         tf.__internal__.distribute.interim.maybe_merge_call(update, tf.distribute.get_strategy())
-
-
-def _with_hidden(critic):
-    """Return a function from examples to the list of a critic's hidden activations and, as the last, its outputs.
-
-    Raises:
-        ValueError: it has none that is known.
-    """
-    hidden = [layer.output for layer in critic.layers if isinstance(layer, keras.layers.LeakyReLU)]
-    if not hidden:
-        raise ValueError("Features are matched after leaky ReLU layers. Received: a critic without.")
-    network = keras.Model(critic.inputs, [*hidden, *critic.outputs])
-    return lambda examples: network(examples, training=True)  # as a layer of the GAN it would save its weights twice
 
 
 def _ready(optimizer, network):

@@ -59,27 +59,6 @@ CLASSIFICATION_LOSSES = {  # of critics that tell real from fake: the critic's a
 }
 
 
-def feature_matching_loss(real_features, fake_features):
-    """Return how far a critic's hidden activations of fake examples are from those of real ones, one beside the other.
-
-    Of each layer and example it is sum |fake - real| / sum |real|, and the mean of these is returned: 0 where all are alike.
-    It has no gradient towards the real ones.
-
-    Args:
-        real_features, fake_features: activations of each layer, lists of `(batch, ...)` of the same shapes.
-
-    Reference: Kumar et al. 2019, "MelGAN: Generative Adversarial Networks for Conditional Waveform Synthesis", equation 3,
-        whose distances are not relative. https://arxiv.org/abs/1910.06711
-    """
-    distances = []
-    for real, fake in zip(real_features, fake_features, strict=True):
-        real, fake = tf.stop_gradient(tf.cast(real, tf.float32)), tf.cast(fake, tf.float32)
-        axes = range(1, real.shape.rank)
-        sizes = tf.reduce_sum(tf.abs(real), axis=axes) + 1e-8
-        distances.append(tf.reduce_mean(tf.reduce_sum(tf.abs(fake - real), axis=axes) / sizes))
-    return tf.add_n(distances) / len(distances)
-
-
 def r1_penalty(critic, real):
     """Return E[||grad of D at x||^2] for real x.
 

@@ -54,7 +54,7 @@ class R1GAN(DCGAN):
         A classifier of few sounds is soon sure of all of them. Held flat around them as the score is, it goes on telling
         the generator which way to go.
         """
-        score, logits, _ = self._judge(examples, labels)
+        score, logits = self._judge(examples, labels)
         if self.conditioning == "auxiliary":
             score += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
         return score

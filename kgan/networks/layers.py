@@ -126,14 +126,6 @@ class MinibatchStddev(keras.layers.Layer):
         return {**super().get_config(), "group_size": self.group_size}
 
 
-def normalised(layer, spectral_norm):
-    """Return a layer, its kernel held at a largest singular value of 1 while training if `spectral_norm`.
-
-    Reference: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks". https://arxiv.org/abs/1802.05957
-    """
-    return keras.layers.SpectralNormalization(layer, dtype=layer.dtype_policy) if spectral_norm else layer
-
-
 def activation_layer(name):
     """Return a new layer, `"relu"` or `"leaky_relu"` of slope 0.2."""
     layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: LeakyReLU(negative_slope=NEGATIVE_SLOPE)}

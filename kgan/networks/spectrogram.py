@@ -11,7 +11,6 @@ from kgan.networks.layers import (
     PixelNorm,
     activation_layer,
     initializer_factory,
-    normalised,
     with_label_gain,
 )
 
@@ -83,9 +82,7 @@ def spectrogram_generator(
     return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
 
 
-def spectrogram_critic(
-    shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None, outputs=1, minibatch_stddev=0, spectral_norm=False
-):
+def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None, outputs=1, minibatch_stddev=0):
     """Build the critic: pictures `(batch, *shape)` -> scores `(batch, outputs)`, float32 and unbounded.
 
     Args:
@@ -95,7 +92,6 @@ def spectrogram_critic(
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
         outputs: 1 for the score, and one more for each value of labels, see `AdversarialModel`.
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
-        spectral_norm: whether kernels are held at a largest singular value of 1.
 
     Example:
         >>> spectrogram_critic((128, 128, 1), dim=64).count_params()
@@ -105,11 +101,9 @@ def spectrogram_critic(
     pictures = keras.Input(shape, name="pictures")
     x = pictures
     for i, stride in enumerate(spectrogram_strides(shape)):
-        layer = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, padding="same", kernel_initializer=initializer())
-        x = normalised(layer, spectral_norm)(x)
+        x = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, padding="same", kernel_initializer=initializer())(x)
         x = activation_layer("leaky_relu")(x)
     x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
     x = keras.layers.Flatten()(x)
-    last = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")
-    scores = normalised(last, spectral_norm)(x)
+    scores = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(pictures, scores, name="spectrogram_critic")

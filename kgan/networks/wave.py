@@ -13,7 +13,6 @@ from kgan.networks.layers import (
     PixelNorm,
     activation_layer,
     initializer_factory,
-    normalised,
     with_label_gain,
 )
 from kgan.networks.phase_shuffle import PhaseShuffle
@@ -105,7 +104,6 @@ def wave_critic(
     seed=0,
     outputs=1,
     minibatch_stddev=0,
-    spectral_norm=False,
 ):
     """Build the critic: waves `(batch, length_samples, channels)` -> scores `(batch, outputs)`, float32 and unbounded.
 
@@ -117,7 +115,6 @@ def wave_critic(
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
         outputs: 1 for the score, and one more for each value of labels, see `AdversarialModel`.
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
-        spectral_norm: whether kernels are held at a largest singular value of 1.
         phase_shuffle: radius in samples of the shuffle after every layer but the last; 0 for none, 2 in the paper.
         phase_shuffle_per: `"example"` or `"batch"`, see `PhaseShuffle`.
         seed: start of the shuffle's random stream.
@@ -134,12 +131,11 @@ def wave_critic(
     waves = keras.Input((length_samples, channels), name="waves")
     x = waves
     for i, stride in enumerate(strides):
-        x = normalised(StridedConv1D(dim * 2**i, kernel_size, stride, kernel_initializer=initializer()), spectral_norm)(x)
+        x = StridedConv1D(dim * 2**i, kernel_size, stride, kernel_initializer=initializer())(x)
         x = activation_layer("leaky_relu")(x)
         if phase_shuffle and i < len(strides) - 1:
             x = PhaseShuffle(phase_shuffle, phase_shuffle_per, seed=seed + i)(x)
     x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
     x = keras.layers.Flatten()(x)
-    last = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")
-    scores = normalised(last, spectral_norm)(x)
+    scores = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(waves, scores, name="wave_critic")

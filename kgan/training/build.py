@@ -131,7 +131,6 @@ def build_gan(config, representation, labels=None):
     conditioning = {
         "conditioning": config.conditioning.critic,
         "auxiliary_weight": config.conditioning.weight,
-        "feature_matching_weight": config.conditioning.feature_matching,
         "labels": labels,
     }
     keras.utils.set_random_seed(config.seed)
@@ -153,8 +152,7 @@ def _networks(config, representation, label_width):
     of_generator = {"latent_dim": network.latent_dim + label_width, "activation": network.generator_activation}
     of_generator |= {"pixel_norm": network.pixel_norm, "label_width": label_width}
     of_generator["label_gain"] = config.conditioning.label_gain
-    of_critic = {"outputs": 1 + label_width}
-    of_critic |= {name: getattr(network, name) for name in ("minibatch_stddev", "spectral_norm")}
+    of_critic = {"outputs": 1 + label_width, "minibatch_stddev": network.minibatch_stddev}
     if len(example_shape) == 3:
         if network.phase_shuffle:
             raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")

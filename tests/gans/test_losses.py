@@ -3,7 +3,6 @@ import pytest
 import tensorflow as tf
 
 from kgan.gans.losses import (
-    feature_matching_loss,
     gradient_penalty,
     hinge_critic_loss,
     least_squares_critic_loss,
@@ -50,23 +49,6 @@ def test_least_squares_by_hand():
     np.testing.assert_allclose(least_squares_generator_loss(FAKE), (1 + 25) / 2 / 2, rtol=1e-6)
     assert least_squares_critic_loss(tf.ones((3, 1)), tf.zeros((3, 1))) == 0
     assert least_squares_generator_loss(tf.ones((3, 1))) == 0
-
-
-def test_feature_matching_by_hand():
-    """Two layers and two examples; a distance is relative to the real example's activations, whatever the layer's size."""
-    real = [tf.constant([[[1.0, -3.0]], [[0.0, 2.0]]]), tf.constant([[10.0, 0.0], [0.0, 10.0]])]
-    fake = [tf.constant([[[2.0, -1.0]], [[1.0, 2.0]]]), tf.constant([[10.0, 0.0], [5.0, 0.0]])]
-    with tf.GradientTape() as tape:
-        tape.watch([real, fake])
-        loss = feature_matching_loss(real, fake)
-    np.testing.assert_allclose(loss, ((3 / 4 + 1 / 2) / 2 + (0 + 15 / 10) / 2) / 2, rtol=1e-6)
-    of_real, of_fake = tape.gradient(loss, [real, fake])
-    assert of_real == [None, None]
-    np.testing.assert_allclose(of_fake[0], [[[1 / 16, 1 / 16]], [[1 / 8, 0]]], rtol=1e-6)
-    np.testing.assert_allclose(of_fake[1], [[0, 0], [1 / 40, -1 / 40]], rtol=1e-6)
-    half = [tf.cast(each, tf.bfloat16) for each in real]
-    assert feature_matching_loss(half, half) == 0
-    assert feature_matching_loss(real, [tf.zeros_like(each) for each in real]) == 1
 
 
 def test_logistic_is_log_2_for_a_critic_that_cannot_tell():

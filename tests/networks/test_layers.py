@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from kgan.gans.losses import gradient_penalty
 from kgan.networks import wave_critic
-from kgan.networks.layers import LeakyReLU, MinibatchStddev, PixelNorm, normalised
-from kgan.networks.strided import StridedConv1D
+from kgan.networks.layers import LeakyReLU, MinibatchStddev, PixelNorm
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
@@ -115,38 +114,3 @@ def test_a_group_has_two_examples_or_more():
     with pytest.raises(ValueError, match="`group_size` must be at least 2. Received: group_size=1"):
         MinibatchStddev(1)
     assert keras.layers.deserialize(keras.layers.serialize(MinibatchStddev(8))).group_size == 8
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape"),
-    [
-        (lambda: keras.layers.Dense(6), (7,)),
-        (lambda: keras.layers.Conv2D(6, 3, padding="same"), (4, 4, 3)),
-        (lambda: StridedConv1D(6, 5, 4), (16, 2)),
-    ],
-    ids=["dense", "convolution", "strided"],
-)
-def test_the_largest_singular_value_becomes_1_while_training(rng, layer, shape):
-    def largest_singular_value():
-        return np.linalg.svd(inner.kernel.numpy().reshape(-1, 6), compute_uv=False)[0]
-
-    keras.utils.set_random_seed(1)
-    inner = layer()
-    wrapped = normalised(inner, True)
-    x = rng.normal(size=(2, *shape)).astype(np.float32)
-    wrapped(x)
-    before = 5 * inner.kernel.numpy()
-    inner.kernel.assign(before)
-    wrapped(x, training=False)
-    np.testing.assert_array_equal(inner.kernel, before)
-    assert abs(largest_singular_value() - 1) > 0.5
-    for _ in range(100):
-        y = wrapped(x, training=True)
-    assert largest_singular_value() == pytest.approx(1.0, abs=1e-3)
-    np.testing.assert_allclose(inner.kernel * np.linalg.norm(before), before * np.linalg.norm(inner.kernel), rtol=1e-3)
-    np.testing.assert_allclose(y, inner(x), atol=1e-6)
-
-
-def test_without_spectral_norm_a_layer_is_itself():
-    layer = keras.layers.Dense(3)
-    assert normalised(layer, False) is layer
