@@ -2,30 +2,46 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 here = Path(__file__).parent
+configs = sorted(file.name for file in (here / "configs").glob("*.yaml"))
+
+
+class BuildWithConfigs(build_py):
+    """Put the top-level folder `configs` into the package of a wheel; a source distribution has it where it is."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.data_files.append(("kgan", "configs", str(Path(self.build_lib, "kgan", "configs")), configs))
+
+    def get_source_files(self):
+        return [*super().get_source_files(), *(f"configs/{name}" for name in configs)]
+
 
 setup(
+    cmdclass={"build_py": BuildWithConfigs},
     name="kgan",
     version=re.search(r'__version__ = "(.+)"', (here / "kgan/__init__.py").read_text(encoding="utf-8"))[1],
     description="GANs that synthesise sounds, on Keras 3 and TensorFlow",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.10,<3.13",
-    packages=[*find_packages(include=["kgan", "kgan.*"]), "kgan.configs"],
-    package_dir={"kgan.configs": "configs"},  # the same files serve a checkout and an installed package
-    package_data={"kgan.configs": ["*.yaml"], "kgan.serving": ["docker/*"], "kgan.demo": ["page/*"]},
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["kgan", "kgan.*"]),
+    package_dir={"": "."},  # so stated, an editable install is found before a folder `kgan` that one happens to be in
+    package_data={"kgan.serving": ["docker/*"], "kgan.demo": ["page/*"]},
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "keras>=3.8,<4",
         "tensorflow-datasets>=4.9.4",
-        'tensorflow-io>=0.37; sys_platform != "win32"',  # fades; it has no wheel for Windows
+        'tensorflow-io>=0.37; sys_platform != "win32" and python_version < "3.13"',  # where it has wheels
         "numpy>=1.26",
         "librosa>=0.10.2",
         "scipy>=1.11",
         "scikit-learn>=1.3",
         "soundfile>=0.12",
+        "av>=17.1,<19",  # FFmpeg's decoders
         "soxr>=0.3.2",
         "matplotlib>=3.8",
         "tensorboard",
@@ -79,6 +95,7 @@ setup(
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Sound/Audio :: Sound Synthesis",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],

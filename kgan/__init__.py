@@ -2,6 +2,10 @@
 
 import importlib
 
+from kgan.quiet import use_onednn
+
+use_onednn()
+
 __version__ = "0.1.0"
 
 # Imported when first used: `import kgan` alone does not import TensorFlow.

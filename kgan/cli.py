@@ -1,12 +1,16 @@
 """The command line: `kgan train|prepare|generate|listen|evaluate|reproduce|export|demo|benchmark`. `--help` answers at once."""
 
 import argparse
+import codecs
+import os
 import sys
+import traceback
 
 from kgan import commands
-from kgan.commands import EXIT_BAD_INPUT, EXIT_SIGNAL
+from kgan.commands import EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_SIGNAL
 from kgan.config import PRESETS, configs_folder, fields, flatten, read_yaml
-from kgan.errors import InputError, unknown_name
+from kgan.errors import InputError, told, unknown_name
+from kgan.text import spell_out
 
 SHORT_NAMES = {
     "model": "model",
@@ -20,21 +24,75 @@ SHORT_NAMES = {
     "strategy": "training.strategy",
     "start-from": "training.start_from",
 }
+DEBUG = "--debug"
+SMALLER = ("--training.batch_size", "--network.dim", "--batch-size", "--dim", "--count", "--clips", "--processes")
+SIGPIPE = 13
 
 
 def main(arguments=None):
-    """Run a command and return its exit code: 0, 1 where a part of the work failed, 2 for bad input, 128 + n for signal n."""
+    """Run a command and return its exit code.
+
+    It is 0; 1 where a part of the work failed or kgan has a fault; 2 for bad input; 128 + n for signal n, that of a closed pipe
+    among them.
+    """
+    _open_console()
+    code = 0
     try:
-        options = _parse(_parser(), sys.argv[1:] if arguments is None else arguments)
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except OSError as error:  # of the console itself
+        _drop_unwritable()
+        if isinstance(error, BrokenPipeError):
+            return EXIT_SIGNAL + SIGPIPE
+        code = code or _tell(error)
+    return code
+
+
+def _open_console():
+    """Let standard output and error take any character, and anything where they are closed."""
+    codecs.register_error("spell_out", spell_out)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  as long as Python runs
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="spell_out")
+
+
+def _drop_unwritable():
+    """Let what a stream still holds, and cannot write, go nowhere: Python writes it when it ends, and would complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _run(arguments):
+    options = None
+    try:
+        options = _parse(_parser(), arguments)
         return options.command(options)
-    except InputError as error:
-        print(f"kgan: error: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"kgan: error: {error}. What was saved before is kept.", file=sys.stderr)
     except KeyboardInterrupt:
         print("kgan: interrupted.", file=sys.stderr)
         return EXIT_SIGNAL + 2
-    return EXIT_BAD_INPUT
+    except BrokenPipeError:  # nobody reads any more: `kgan ... | head -1`
+        raise
+    except Exception as error:
+        if DEBUG in arguments:
+            traceback.print_exc()
+        traceback.clear_frames(error.__traceback__)  # which ends the line of a bar that was going on
+        known = options.parser._option_string_actions if options else ()
+        return _tell(error, [flag for flag in SMALLER if flag in known])
+
+
+def _tell(error, smaller=()):
+    of_input, line = told(error, smaller)
+    try:
+        print(f"kgan: error: {line}", file=sys.stderr)
+    except OSError:
+        _drop_unwritable()
+    return EXIT_BAD_INPUT if of_input else EXIT_FAILURE
 
 
 def _integer(low, high=2**63 - 1):
@@ -51,9 +109,14 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         raise InputError(f"{message}. See `{self.prog} --help`.")
 
+    def exit(self, status=0, message=None):
+        sys.stdout.flush()
+        super().exit(status, message)
+
 
 def _parser():
     parser = _Parser("kgan", description="Train GANs that synthesise sounds.", allow_abbrev=False)
+    _add_debug(parser)
     subparsers = parser.add_subparsers(
         required=True, metavar="train | prepare | generate | listen | evaluate | reproduce | export | demo | benchmark"
     )
@@ -216,6 +279,7 @@ def _add_reproduce(subparsers):
 def _add_benchmark(subparsers):
     summary = "Measure the speed of a part of kgan beside what people would otherwise use."
     parts = subparsers.add_parser("benchmark", help=summary, description=summary, allow_abbrev=False)
+    _add_debug(parts)
     parts = parts.add_subparsers(required=True, metavar="pipeline | train | scaling | learning | generate | serve")
 
     example = "kgan benchmark pipeline --clips 100000 --json out.json"
@@ -279,6 +343,10 @@ def _add_contest(command):
     command.add_argument("--against", choices=["torch"], help="PyTorch, in float32 and bfloat16, in both layouts")
 
 
+def _add_debug(command):
+    command.add_argument(DEBUG, action="store_true", help="show where an error came from")
+
+
 def _add_config(command):
     command.add_argument("--config", metavar="FILE.yaml", nargs="+", default=[], help="files of changes to configs/base.yaml")
 
@@ -315,6 +383,7 @@ def _add_command(subparsers, name, function, examples):
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_debug(command)
     command.set_defaults(command=function, parser=command)
     return command
 

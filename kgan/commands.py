@@ -3,11 +3,14 @@
 import contextlib
 import itertools
 import math
+import os
 import shlex
+import subprocess
 import sys
 import threading
 import webbrowser
 import zipfile
+from collections import Counter
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +18,7 @@ from pathlib import Path
 from kgan.config import PRESETS, check_choice, check_effective, configs_folder, fields, flatten, read_yaml, told_values
 from kgan.errors import InputError
 from kgan.quiet import import_tensorflow_quietly
+from kgan.text import one_line, printable
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_SIGNAL = 1, 2, 128
 SHARDS = "shards:"  # before a folder that `generate` fills with shards
@@ -48,7 +52,7 @@ def train(options):
     ended, more = "has done", _as_much_again(config.training, outcome.step)
     if outcome.signal_number:
         ended, more = "was interrupted after", []
-    print(f"{run.path} {ended} {outcome.step:,} iterations. To go on, or to hear more:")
+    print(one_line(f"{run.path} {ended} {outcome.step:,} iterations. To go on, or to hear more:"))
     print(f"  {_command('train', '--run', run.path, *more)}")
     print(f"  {_command('generate', run.path, '--count', 64)}")
     print(f"Larger networks: --network.dim {2 * config.network.dim}, with another --run.")
@@ -73,13 +77,20 @@ def _train(told, run, asked=()):
     for line in lines if is_chief(strategy) else ():
         print(line, flush=True)
     with run.lock() if is_chief(strategy) else contextlib.nullcontext():
-        outcome = train(config, run)
+        try:
+            outcome = train(config, run)
+        except Exception as error:
+            error.kept = _kept(run)  # the line on the command line ends with it
+            raise
     if outcome.failure:
-        kept = (
-            f"The last good checkpoint is in {run.checkpoints}." if run.checkpoints.exists() else "No checkpoint came before."
-        )
-        print(f"kgan: error: {outcome.failure} {kept}", file=sys.stderr)
+        print(one_line(f"kgan: error: {outcome.failure} {_kept(run)}"), file=sys.stderr)
     return outcome
+
+
+def _kept(run):
+    if any(run.checkpoints.glob("step_*")):
+        return f"The last good checkpoint is in {run.checkpoints}."
+    return "No checkpoint came before."
 
 
 def _resolved(told, run, asked=()):
@@ -88,10 +99,12 @@ def _resolved(told, run, asked=()):
     Of a new one the strategy comes first: processes have to find each other before anything is computed. What was `asked` for
     must have an effect.
     """
+    from kgan.files import tensorflow_path
     from kgan.strategy import build_strategy
     from kgan.training.fine_tune import settings_of
     from kgan.training.run_folder import new_config
 
+    tensorflow_path(run.path.resolve())  # says now that it cannot write there
     if run.exists():
         return run.resumed_config(told), []
     strategy = build_strategy(_with_base(told)["training.strategy"])
@@ -103,8 +116,8 @@ def _resolved(told, run, asked=()):
 
 
 def _asked(options):
-    """Return the names of the values that were asked for; those of a preset, which may have no effect, are not among them."""
-    return set(told_values(_overrides(options), options.config))
+    """Return the names of the values that were asked for; those of a file, which may hold all there are, are not among them."""
+    return set(told_values(_overrides(options)))
 
 
 def _check_effective(asked, config):
@@ -138,7 +151,7 @@ def generate(options):
     count = options.count or (1 if combinations > 1 else 16)
     if shards:
         manifest = generate_shards(synthesizer, shards, count, options.seed, asked)
-        print(f"{manifest['clips']:,} sounds are in {shards}, as shards that --data takes, too.")
+        print(one_line(f"{manifest['clips']:,} sounds are in {shards}, as shards that --data takes, too."))
         return 0
     if options.latents:
         latents = _read_latents(options.latents, synthesizer.latent_dim)
@@ -156,7 +169,7 @@ def generate(options):
     shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
     sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))
     write_sounds(out, audio, rate_hz, latents, sheet, synthesizer.labels.in_words(labels))
-    print(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}.")
+    print(one_line(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}."))
     return 0
 
 
@@ -176,7 +189,7 @@ def _perform(options, synthesizer, asked, out):
     with whole_folder(out) as scratch:
         write_wav(scratch / f"{name}.wav", audio, synthesizer.sample_rate_hz)
         (scratch / f"{name}.png").write_bytes(piece(audio, synthesizer.sample_rate_hz))
-    print(f"{len(audio) / synthesizer.sample_rate_hz:.1f} s of {name} are in {out}, with a picture.")
+    print(one_line(f"{len(audio) / synthesizer.sample_rate_hz:.1f} s of {name} are in {out}, with a picture."))
     return 0
 
 
@@ -195,7 +208,7 @@ def listen(options):
     data = config.data
     train, _, test = load_splits(data.source, data.labels_csv, build_clipping(config), build_filter(config))
     print(listen(synthesizer, train, test, out, options.count, options.seed))
-    print(f"Pictures and sounds are in {out}.")
+    print(one_line(f"Pictures and sounds are in {out}."))
     return 0
 
 
@@ -262,7 +275,10 @@ def _asked_labels(options):
         if not equals:
             raise InputError(f"A label must be KIND=VALUE, such as class=kick. Received: {text}.")
         pairs.append((kind, values))
-    return pairs
+    for kind, count in Counter(kind for kind, _ in pairs).items():
+        if count > 1:
+            raise InputError(f"A label is asked for once, with commas between its values. Received: {kind}, {count} times.")
+    return [(kind, printable(text)) for kind, text in pairs]
 
 
 def export(options):
@@ -273,7 +289,7 @@ def export(options):
     names = dict.fromkeys(name.strip() for name in options.format.split(","))
     formats = [name for name in names if name not in ("", "savedmodel")]
     version, conversions = export_run(options.run, options.folder, options.best, formats, options.half)
-    print(f"Exported {version}.")
+    print(one_line(f"Exported {version}."))
     for conversion in conversions:
         if conversion.refusal:
             print(f"  {conversion.file} was not kept: {conversion.refusal}.")
@@ -298,14 +314,14 @@ def prepare(options):
     if options.runner and options.processes != -1:
         raise InputError(f"--processes are of this machine. Received: {options.processes} beside --runner {options.runner}.")
     config = load_config(told)
-    check_effective(told, config)
+    check_effective(_asked(options), config)
     source = find_source(config.data.source, config.data.split, config.data.labels_csv)
     clipping, filters = build_clipping(config), build_filter(config)
     runner_options = shlex.split(options.runner_options)
     manifest = prepare_shards(source, options.out, clipping, filters, options.processes, options.runner, runner_options)
     for line in problems(manifest["skipped"], manifest["remarks"], options.out):
         print(line)
-    print(f"{manifest['clips']:,} clips of {manifest['used']:,} sounds are in {options.out}.")
+    print(one_line(f"{manifest['clips']:,} clips of {manifest['used']:,} sounds are in {options.out}."))
     return 0
 
 
@@ -381,9 +397,9 @@ def _metrics(options):
 def _named_source(text):
     """Return the name and the path in `NAME=PATH`, or twice the text where it is a path as it stands."""
     name, equals, path = text.partition("=")
-    if not equals or Path(text).expanduser().exists():
+    if not equals or os.path.exists(Path(text).expanduser()):  # of a Path, `exists` fails on a long name
         name, path = text, text
-    return name, Path(path).expanduser()
+    return printable(name), Path(path).expanduser()
 
 
 def _data_of(paths):
@@ -429,7 +445,8 @@ def _evaluate(sources, told, options):
         else:
             experiments[name] = partial(_generated, path, options.best and kind == "run", clipping)
     parts = load_splits(config.data.source, config.data.labels_csv, clipping, build_filter(config))
-    what = {"data": config.data.source, "earlier": earlier, "architecture": options.classifier, "label": options.label}
+    data = printable(config.data.source)
+    what = {"data": data, "earlier": earlier, "architecture": options.classifier, "label": options.label}
     return evaluate(experiments, *parts, **what, metrics=_metrics(options), count=options.count, seed=config.seed)
 
 
@@ -480,7 +497,7 @@ def _show_table(result, out):
     print("\n" + to_markdown(result))
     if out:
         write_table(result, out)
-        print(f"The table is in {Path(out).with_suffix('')}.md, .csv, .json and .png.")
+        print(one_line(f"The table is in {Path(out).with_suffix('')}.md, .csv, .json and .png."))
     return EXIT_FAILURE if result["failed"] else 0
 
 
@@ -571,7 +588,9 @@ def _read_latents(path, latent_dim):
 
 def _default_run(told, preset):
     base = _with_base(told)
-    return Path("runs") / f"{preset or base['model'] + '_' + base['repr']}_{Path(base['data.source']).name}"
+    name = os.fsencode(Path(base["data.source"]).name).decode("utf-8", "backslashreplace")
+    data = os.fsdecode(name.replace("\\", "_").encode())  # by a backslash TensorFlow Serving finds no file
+    return Path("runs") / f"{preset or base['model'] + '_' + base['repr']}_{data}"
 
 
 def _with_base(told):
@@ -588,4 +607,5 @@ def _command(name, *arguments):
         program = [here, started.with_name(f"{name}.py")]
     else:
         program = [started if started.name == "kgan" else "kgan", name]
-    return shlex.join(map(str, [*program, *arguments]))
+    quoted = subprocess.list2cmdline if sys.platform == "win32" else shlex.join
+    return quoted(map(str, [*program, *arguments]))

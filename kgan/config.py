@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 from kgan.errors import InputError, unknown_name
+from kgan.text import printable
 
 MODELS = {
     "dcgan": "kgan.gans.dcgan:DCGAN",
@@ -35,6 +36,11 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
+def _names(value):
+    """Return the list that a text means, such as `pitch,family`."""
+    return value.split(",") if isinstance(value, str) and value != "auto" else value
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
@@ -51,7 +57,7 @@ class Data(Section):
     slicing: Literal["all", "first", "random"] = Field(description="which clips of a long file: all, the first, a random one")
     overlap: Fraction = Field(description="share of a clip that the next one repeats")
     pad_end: bool = Field(description="whether a last clip that is at least half sound is filled up with zeros")
-    silence_db: float | None = Field(description="clips with a lower peak are left out; null keeps all")
+    silence_db: Annotated[float, Field(le=0)] | None = Field(description="clips with a lower peak are left out; null keeps all")
     normalize: bool = Field(description="whether each file's peak is brought to full scale")
     families: list[str] | None = Field(description="take these instrument families alone, such as [bass, organ]")
     sources: list[str] | None = Field(description="take these sources alone: [acoustic, electronic, synthetic]")
@@ -104,8 +110,8 @@ class Gan(Section):
 
 
 class Conditioning(Section):
-    labels: Literal["auto"] | list[str] | None = Field(
-        description="what one can ask for, such as [pitch, family]; auto: pitch, family, class, where known; null"
+    labels: Annotated[Literal["auto"] | list[str] | None, BeforeValidator(_names)] = Field(
+        description="what one can ask for, such as pitch,family; auto: pitch, family, class, where known; null"
     )
     critic: Literal["auxiliary", "projection"] = Field(
         description="how the critic sees labels: by a classifier, or a projection"
@@ -232,9 +238,9 @@ def load_config(overrides, files=(), accelerated=False):
 DEPENDENT = {
     "data.overlap": ("data.slicing", lambda value: value == "all", "all"),
     "network.phase_shuffle_per": ("network.phase_shuffle", bool, "above 0"),
-    "conditioning.critic": ("conditioning.labels", lambda value: value is not None, "set"),
-    "conditioning.weight": ("conditioning.labels", lambda value: value is not None, "set"),
-    "conditioning.label_gain": ("conditioning.labels", lambda value: value is not None, "set"),
+    "conditioning.critic": ("conditioning.labels", bool, "set"),
+    "conditioning.weight": ("conditioning.labels", bool, "set"),
+    "conditioning.label_gain": ("conditioning.labels", bool, "set"),
     "optimizer.beta_1": ("optimizer.name", lambda value: value == "adam", "adam"),
     "optimizer.beta_2": ("optimizer.name", lambda value: value == "adam", "adam"),
     "scores.sounds": ("scores.every_steps", bool, "set"),
@@ -280,10 +286,15 @@ def told_values(overrides, files=()):
 
 def _parsed(name, value):
     """Return a text as the YAML value it means, unless the field is a text itself: a path may look like YAML."""
-    if not isinstance(value, str) or (name in fields() and fields()[name].annotation is str):
+    if isinstance(value, str) and not value.strip():
+        raise InputError(f"`{name}` must have a value; null is none. Received: an empty text.")
+    annotation = fields()[name].annotation if name in fields() else None
+    if annotation == str | None and value in ("~", "null"):
+        return None
+    if not isinstance(value, str) or annotation in (str, str | None):
         return value
     try:
-        return yaml.safe_load(value)
+        return yaml.safe_load(printable(value))
     except yaml.YAMLError:
         raise InputError(f"`{name}` must be a YAML value. Received: {value}.") from None
 

@@ -1,17 +1,36 @@
-"""The one exception that means "the input is wrong, the program is not"."""
+"""Errors as a person reads them, and the one exception that means "the input is wrong, the program is not"."""
 
 import difflib
-from collections.abc import Iterable
+import errno
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from kgan.text import one_line
 
 LISTED_NAMES = 12  # more are not read
+LONGEST_REASON = 300  # characters
+KEPT = "What was saved before is kept."
+EXHAUSTED = {"MemoryError", "ResourceExhaustedError"}  # Python's and NumPy's, TensorFlow's
+
+# What TensorFlow and Keras put around a message.
+_AROUND = re.compile(
+    r"\x1b\[[0-9;]*m|\{\{.*?\}\} ?|\s*\[Op:[^]]*\]( name:)?"
+    r"|<stack traces unavailable>|Error in user-defined function.*?: Iterator::\S+ "
+)
+_AFTER = re.compile("Hint:|Arguments received by|Traceback ")
+_GRAPH = "Graph execution error"
 
 
 class InputError(ValueError):
     """Input that kgan cannot use: a wrong name, path, length or file.
 
     Its message is a whole sentence for the person at the keyboard: the rule, then what was received. The command line
-    prints it on one line and exits with 2; a notebook shows it as any `ValueError`.
+    prints it on one line and exits with 2; a notebook shows it as any `ValueError`. Control characters in names are spelt out.
     """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
 
 
 def unknown_name(kind: str, received: str, valid: Iterable[str]) -> InputError:
@@ -21,3 +40,49 @@ def unknown_name(kind: str, received: str, valid: Iterable[str]) -> InputError:
     hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
     listed = f" Valid: {', '.join(valid)}." if len(valid) <= LISTED_NAMES or not nearest else ""
     return InputError(f"Unknown {kind} `{received}`.{hint}{listed}")
+
+
+def told(error: Exception, smaller: Sequence[str] = ()) -> tuple[bool, str]:
+    """Return whether the input or the system caused an exception, not kgan or a lack of memory, and one line that tells it.
+
+    The line says what it was and what is kept: the error's attribute `kept`, a sentence, where it has one.
+
+    Args:
+        error: the exception.
+        smaller: options of which smaller values need less memory; the first two are named.
+    """
+    kept, reason = getattr(error, "kept", KEPT), _reason(error)
+    if isinstance(error, InputError):
+        return True, str(error)
+    if _is_of_the_system(error):
+        return True, one_line(f"{reason}. {kept}")
+    if _is_of_memory(error):
+        hint = f" A smaller {' or '.join(smaller[:2])} needs less." if smaller else ""
+        return False, one_line(f"Memory ran out{reason and f': {reason}'}.{hint} {kept}")
+    fault = f"This is a fault of kgan, not of your input; {kept[0].lower()}{kept[1:]} --debug shows where."
+    return False, one_line(f"{type(error).__name__}{reason and f': {reason}'}. {fault}")
+
+
+def _is_of_the_system(error):
+    """Return whether the operating system refused something; TensorFlow has other classes for that than Python."""
+    if isinstance(error, OSError):
+        return error.errno != errno.ENOMEM
+    message = str(getattr(error, "message", ""))
+    if re.search(r"\[Errno \d|\bOSError: ", message):  # Python's own, within a pipeline of TensorFlow's
+        return True
+    return any(f"; {os.strerror(number)}" in message for number in errno.errorcode if number != errno.ENOMEM)
+
+
+def _is_of_memory(error):
+    """Return whether memory ran out; a GPU's has errors of several classes."""
+    names = {each.__name__ for each in type(error).__mro__}
+    return bool(EXHAUSTED & names) or any(text in str(error).lower() for text in ("out of memory", "cannot allocate memory"))
+
+
+def _reason(error):
+    """Return what an exception says, without what TensorFlow and Keras say of their graphs, and not all of a long text."""
+    lines = _AFTER.split(_AROUND.sub("", str(error)))[0].splitlines()
+    if lines and lines[0].startswith(_GRAPH):
+        lines = [line for line in lines if not line.startswith((" ", "\t", "Detected at", "Stack trace", _GRAPH))]
+    text = " ".join(" ".join(lines).split()).rstrip(".")
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"

@@ -80,18 +80,25 @@ def as_path(path):
     return remote
 
 
-def printable(name):
-    """Return a file's name as text: where it is not UTF-8, as in old archives, with its bytes spelt out."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def tensorflow_path(path):
+    """Return a path as TensorFlow takes it, which knows names in UTF-8 alone.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"TensorFlow reads and writes only where the whole path is UTF-8. Received: {path}.") from None
 
 
 def size_and_time(path):
-    """Return a file's size in bytes and the time of its last change in nanoseconds, 0 and 0 where it is not there."""
+    """Return a file's size in bytes, the time of its last change in nanoseconds, and whether it may be read."""
     try:
         status = path.stat()
     except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+        return 0, 0, False
+    return status.st_size, status.st_mtime_ns, not isinstance(path, Path) or os.access(path, os.R_OK)
 
 
 def cache_folder():

@@ -2,6 +2,7 @@
 
 import keyword
 import re
+import unicodedata
 
 import librosa
 import numpy as np
@@ -11,10 +12,12 @@ from kgan.errors import InputError, unknown_name
 from kgan.noise import folded_seed
 
 ANY = -1  # in place of a value: it is drawn
+UNKNOWN = -1  # in place of a label that a sound lacks
 DRAWN = 1  # keeps the random stream of labels apart from that of latents
 USUAL_KINDS = ("pitch", "family", "class")  # what tells most of how a sound sounds
 TAKEN_NAMES = ("audio", "count", "latents", "seed", "self", "wav_bytes", "x")  # of what else a model takes and returns
 
+NUMBER = r"([0-9]{1,9})(?:\.0*)?"
 NOTE = r"[A-Ga-g][#b]{0,2}-?\d"  # C4, F#3, Bb-1: the middle C is C4, MIDI's 60
 
 
@@ -26,8 +29,8 @@ def midi_number(text, names=True):
     """
     text = text.strip()
     try:
-        number = librosa.note_to_midi(text) if names and re.fullmatch(NOTE, text) else float(text)
-    except ValueError:
+        number = librosa.note_to_midi(text) if names and re.fullmatch(NOTE, text) else int(re.fullmatch(NUMBER, text)[1])
+    except TypeError:  # it is neither
         number = -1
     if number not in range(128):
         raise ValueError("must be a MIDI number from 0 to 127" + (" or the name of a note, such as C4 or F#3" if names else ""))
@@ -90,7 +93,7 @@ class Labels:
             InputError: the sounds have no label of that kind, or some of them lack it.
         """
         if kinds == "auto":
-            kinds = [kind for kind in USUAL_KINDS if len(np.unique(sounds.labels.get(kind, ()))) > 1]
+            kinds = [kind for kind in USUAL_KINDS if len(np.setdiff1d(sounds.labels.get(kind, ()), [UNKNOWN])) > 1]
         for kind in kinds or ():
             if kind not in sounds.labels:
                 raise unknown_name("label", kind, sounds.labels)
@@ -115,14 +118,14 @@ class Labels:
             sounds: what has the labels.
         """
         if self.kinds:
-            counts = ", ".join(f"{kind} ({len(values)} values)" for kind, values in self.values.items())
-            return f"It learns to make sounds by their labels: {counts}."
-        there = {kind: len(np.unique(values)) for kind, values in sounds.labels.items()}
+            return f"It learns to make sounds by their labels: {_counted(self.values)}."
+        there = {kind: np.setdiff1d(values, [UNKNOWN]) for kind, values in sounds.labels.items()}
         if not there:
             return "It learns no labels: these sounds have none."
-        has = ", ".join(f"{kind} ({count} value{'s' if count > 1 else ''})" for kind, count in there.items())
         taken = f"auto takes {', '.join(USUAL_KINDS)}, where they have several values"
-        return f"It learns no labels: {taken if asked == 'auto' else 'none was asked for'}; these sounds have {has}."
+        return (
+            f"It learns no labels: {taken if asked == 'auto' else 'none was asked for'}; these sounds have {_counted(there)}."
+        )
 
     def get_config(self):
         """Return what the constructor takes, for JSON and YAML."""
@@ -186,8 +189,8 @@ class Labels:
         """
         if kind not in self.kinds:
             raise self._unknown(kind)
-        names = {name: value for value, name in enumerate(self.names.get(kind, ()))}
-        values = []
+        names = {unicodedata.normalize("NFC", name): value for value, name in enumerate(self.names.get(kind, ()))}
+        values, text = [], unicodedata.normalize("NFC", text)
         for part in [text] if text in names else map(str.strip, text.split(",")):
             if part in names:
                 values.append(names[part])
@@ -228,6 +231,10 @@ class Labels:
         if not self.kinds:
             return InputError(f"This generator was trained without labels. Received: {kind}.")
         return unknown_name("label", kind, self.kinds)
+
+
+def _counted(values):
+    return ", ".join(f"{kind} ({len(each)} value{'' if len(each) == 1 else 's'})" for kind, each in values.items())
 
 
 @tf.function(reduce_retracing=True)

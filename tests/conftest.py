@@ -2,6 +2,7 @@ import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as kgan does: Keras, which imports TensorFlow, comes before it here
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several, and so are the processes it starts
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 

@@ -1,3 +1,5 @@
+import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -7,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
+from tqdm import tqdm
 
-from kgan.cli import main
+from kgan.cli import _parser, main
 from kgan.commands import _command
+from kgan.errors import told
 
 
 @pytest.fixture
@@ -199,3 +204,173 @@ def test_help_teaches_by_example(capsys):
             main([*command.split(), "--help"])
         assert end.value.code == 0
         assert f"kgan {command} " in capsys.readouterr().out.partition("examples:")[2]
+
+
+FAULT = "This is a fault of kgan, not of your input; what was saved before is kept. --debug shows where."
+
+
+def failing(error):
+    def command(options):
+        """Fail."""
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyError("x"), 1, f"KeyError: 'x'. {FAULT}"),
+        (RuntimeError("a\nb."), 1, f"RuntimeError: a b. {FAULT}"),
+        (AssertionError(), 1, f"AssertionError. {FAULT}"),
+        (RuntimeError("x" * 1000), 1, f"RuntimeError: {'x' * 300}…. {FAULT}"),
+        (MemoryError(), 1, "Memory ran out. What was saved before is kept."),
+        (
+            OSError(12, "Cannot allocate memory"),
+            1,
+            "Memory ran out: [Errno 12] Cannot allocate memory. What was saved before is kept.",
+        ),
+        (OSError(28, "No space left"), 2, "[Errno 28] No space left. What was saved before is kept."),
+    ],
+)
+def test_an_exception_ends_in_one_line(said, monkeypatch, error, code, line):
+    monkeypatch.setattr("kgan.commands.export", failing(error))
+    assert said("export", "a", "b") == (code, "", f"kgan: error: {line}\n")
+
+
+def test_with_debug_the_traceback_comes_first(said, monkeypatch):
+    for error in (KeyError("x"), OSError(28, "No space left"), MemoryError()):
+        monkeypatch.setattr("kgan.commands.export", failing(error))
+        plain = said("export", "a", "b")
+        for arguments in (("--debug", "a", "b"), ("a", "--debug", "b"), ("a", "b", "--debug")):
+            code, out, err = said("export", *arguments)
+            assert (code, out) == plain[:2]
+            assert err.startswith("Traceback (most recent call last):\n")
+            assert "in command\n    raise error\n" in err
+            assert err.endswith(plain[2])
+    monkeypatch.undo()
+    code, _, err = said("generate", "--debug", "nowhere")
+    assert code == 2
+    assert "kgan.errors.InputError: There is no run and no SavedModel in nowhere." in err
+
+
+def test_every_command_has_debug():
+    def parsers(parser):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for child in action.choices.values():
+                    yield from parsers(child)
+
+    every = list(parsers(_parser()))
+    assert len(every) == 18
+    for parser in every:
+        assert re.search(r"  --debug +show where an error came from\n", parser.format_help())
+
+
+def test_what_runs_out_of_memory_says_what_needs_less(said, finished_run, tiny_run_options, monkeypatch, tmp_path):
+    too_large = failing(MemoryError("Unable to allocate 9 TiB"))
+    for command, smaller in (("train", "--training.batch_size or --network.dim"), ("generate", "--count")):
+        monkeypatch.setattr(f"kgan.commands.{command}", too_large)
+        arguments = ["x"] if command == "generate" else []
+        told_line = f"Memory ran out: Unable to allocate 9 TiB. A smaller {smaller} needs less. What was saved before is kept."
+        assert said(command, *arguments) == (1, "", f"kgan: error: {told_line}\n")
+
+
+def test_training_that_meets_a_fault_names_the_last_checkpoint(said, finished_run, tiny_run_options, monkeypatch, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    monkeypatch.setattr("kgan.training.train._fit", lambda *arguments: {}["x"])
+    fault = "kgan: error: KeyError: 'x'. This is a fault of kgan, not of your input;"
+    code, _, err = said("train", "--run", run, "--steps", 9)
+    assert code == 1
+    assert err.splitlines()[-1] == f"{fault} the last good checkpoint is in {run}/checkpoints. --debug shows where."
+    code, _, err = said("train", "--run", tmp_path / "new", "--steps", 9, *tiny_run_options)
+    assert code == 1
+    assert err.splitlines()[-1] == f"{fault} no checkpoint came before. --debug shows where."
+    monkeypatch.undo()
+    assert said("train", "--run", run, "--steps", 7)[0] == 0  # it goes on
+
+
+def raised(function):
+    with pytest.raises(Exception) as error:
+        function()
+    return error.value
+
+
+def test_errors_of_tensorflow_are_told_in_its_own_words():
+    """Each is TensorFlow's own, from an operation, a graph, a file, a function of Python within a pipeline."""
+    huge = raised(lambda: tf.zeros((10**7, 10**7)))
+    of_input, line = told(huge, ["--count", "--a", "--b"])
+    assert not of_input
+    assert line.startswith("Memory ran out: OOM when allocating tensor with shape[10000000,10000000] and type float on")
+    assert line.endswith(" A smaller --count or --a needs less. What was saved before is kept.")
+    graph = tf.function(lambda size: tf.reduce_sum(tf.zeros([size, size])))
+    assert told(raised(lambda: graph(tf.constant(10**6))))[1].startswith(
+        "Memory ran out: OOM when allocating tensor with shape"
+    )
+    parse = tf.function(tf.strings.to_number)
+    expected = f"InvalidArgumentError: StringToNumberOp could not correctly convert string: x. {FAULT}"
+    assert told(raised(lambda: parse(tf.constant("x")))) == (False, expected)
+    assert told(raised(lambda: tf.io.read_file("/nowhere/a"))) == (
+        True,
+        "/nowhere/a; No such file or directory. What was saved before is kept.",
+    )
+    dataset = tf.data.Dataset.range(1).map(lambda i: tf.numpy_function(lambda i: open("/nowhere/a"), [i], tf.int16))
+    assert told(raised(lambda: list(dataset))) == (
+        True,
+        "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/a'. What was saved before is kept.",
+    )
+
+
+def test_a_bar_that_was_going_on_does_not_share_the_line_of_the_error(said, monkeypatch):
+    def command(options):
+        """Fail in the middle."""
+        for i in tqdm(range(5)):
+            if i == 2:
+                raise KeyError("x")
+
+    monkeypatch.setattr("kgan.commands.export", command)
+    _, _, err = said("export", "a", "b")
+    assert err.splitlines()[-1] == f"kgan: error: KeyError: 'x'. {FAULT}"
+
+
+PRINTING = "import sys, kgan.commands, kgan.cli\ndef export(options):\n    'Print.'\n    print('x' * {size})\n    {then}\n"
+PRINTING += "kgan.commands.export = export\nsys.exit(kgan.cli.main(['export', 'a', 'b']))"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("size", "then", "code", "err"),
+    [
+        (9, "return 0", 141, ""),
+        (10**6, "return 0", 141, ""),
+        (9, "print('y', file=sys.stderr); return 0", 141, "y\n"),
+    ],
+)
+def test_a_pipe_that_nobody_reads_ends_a_command_quietly(size, then, code, err, unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", PRINTING.format(size=size, then=then)]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(write)
+    if unbuffered:
+        err = ""  # it ends with the first line
+    assert (done.returncode, done.stderr) == (code, err)
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "err"),
+    [
+        (">&-", 0, ""),
+        (">&- 2>&-", 0, ""),
+        (">/dev/full", 2, "kgan: error: [Errno 28] No space left on device. What was saved before is kept.\n"),
+        (">/dev/full 2>&1", 2, ""),
+    ],
+)
+def test_a_console_that_is_closed_or_full(tmp_path, redirection, code, err):
+    (tmp_path / "printing.py").write_text(PRINTING.format(size=9, then="return 0"))
+    command = f"{sys.executable} printing.py {redirection}"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", err)

@@ -143,11 +143,12 @@ def test_without_any_kind_nothing_is_drawn():
         ("pitch", "C4,Eb4, 67", [60, 63, 67]),
         ("pitch", "C4-D4", [60, 61, 62]),
         ("pitch", "c4-62", [60, 61, 62]),
+        ("family", "cafe\u0301", [4]),
     ],
 )
 def test_texts_by_hand(kind, text, values):
-    family = [i % 4 for i in range(25)]
-    names = ["flute", "organ", "hi-hat", "tight, dry"]
+    family = [i % 5 for i in range(25)]
+    names = ["flute", "organ", "hi-hat", "tight, dry", "caf\u00e9"]
     labels = Labels({"pitch": range(48, 73), "family": family}, names={"family": names})
     assert labels.parsed(kind, text) == values
 

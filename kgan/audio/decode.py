@@ -6,7 +6,6 @@ does not know.
 
 import errno
 import io
-import mmap
 import re
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ import numpy as np
 import soxr
 
 from kgan.audio.decoders import Inexact, decode_by_ffmpeg, decode_by_libsndfile, decode_repaired_wav
+from kgan.audio.parts import parts_of
 
 SYSTEM_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the machine, not of a file
 RATES_HZ = (1000, 768000)  # beyond them a file's header is damaged, and resampling would fill the memory
@@ -22,19 +22,8 @@ CANCELLED = 10 ** (-30 / 20)  # peak of a mix relative to that of its channels, 
 EMPTY = "holds no samples"
 MALFORMED = "Supported file format but file is malformed"  # to libsndfile, though FFmpeg may read most of it
 
-# On which side each channel of a file is, by their number, in the order of WAV files: Left, Right, Centre, Low frequencies.
-SIDES = {3: "LRC", 4: "LRLR", 5: "LRCLR", 6: "LRC-LR", 7: "LRC-CLR", 8: "LRC-LRLR"}
-
-# How a file begins, by which another one is found behind it.
-_STARTS = [
-    re.compile(pattern, re.DOTALL)
-    for pattern in (
-        rb"RIFF.{4}WAVE", rb"RIFX.{4}WAVE", rb"RF64.{4}WAVE", rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", rb"FORM.{4}AIF[FC]",
-        rb"FORM.{4}(?:8SVX|16SV)", rb"caff\x00\x01\x00\x00", rb"\.snd\x00\x00.{6}\x00\x00\x00.\x00.{3}\x00\x00",
-        rb"fLaC[\x00\x80]\x00\x00\x22", rb"OggS\x00[\x02\x06]", rb"TTA1\x01\x00", rb"#!AMR\n", rb"\x00\x00\x00.ftyp",
-        rb"FLV\x01[\x01\x04\x05]\x00\x00\x00\x09", rb"ID3[\x02-\x04]\x00.[\x00-\x7f]{4}",
-    )
-]  # fmt: skip
+# On which side each channel of a file is, by their number, in the order of WAV files; those of both sides are in the Centre.
+SIDES = {3: "LRC", 4: "LRLR", 5: "LRCLR", 6: "LRCCLR", 7: "LRCCCLR", 8: "LRCCLRLR"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ def conform(audio, from_hz, to_hz, channels):
 
 def _read(file, sample_rate_hz, channels):
     file = file if file.seekable() else io.BytesIO(file.read())
-    parts = _parts(file)
+    parts = parts_of(file)
     if len(parts) == 1:
         return _decoded(file, sample_rate_hz, channels)
     found, remarks = [], []
@@ -111,37 +100,13 @@ def _read(file, sample_rate_hz, channels):
     return Decoded(np.concatenate([each.audio for each in found]), found[0].file_rate_hz, remarks)
 
 
-def _parts(file):
-    """Return a file for each of those that were joined to one: the file itself where it is one."""
-    start = file.read(32)
-    file.seek(0)
-    pattern = next((each for each in _STARTS if each.match(start)), None)
-    if pattern is None:
-        return [file]
-    with _bytes_of(file) as content:
-        places = [match.start() for match in pattern.finditer(content)]
-        if start.startswith(b"OggS"):  # the streams of one file begin together, page after page
-            pages = [match.start() for match in re.finditer(rb"OggS\x00[\x00-\x07]", content)]
-            before = dict(zip(pages[1:], pages, strict=False))
-            places = [place for place in places if before.get(place) not in places]
-        if len(places) < 2:
-            return [file]
-        return [io.BytesIO(content[first:last]) for first, last in zip(places, [*places[1:], None], strict=True)]
-
-
-def _bytes_of(file):
-    try:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # not a file of the system
-        content = file.read()
-        file.seek(0)
-        return memoryview(content)
-
-
 def _decoded(file, sample_rate_hz, channels):
     """Return what the first decoder finds that finds any samples."""
     decoders = [decode_by_libsndfile, decode_repaired_wav, decode_by_ffmpeg]
-    if re.match(rb"fLaC|ID3|\xff[\xe0-\xff]", file.read(4)):  # libsndfile gives up at damage, or prints what it finds
+    start = file.read(4)
+    if not start:
+        raise ValueError("is empty")
+    if re.match(rb"fLaC|ID3|\xff[\xe0-\xff]", start):  # libsndfile gives up at damage, or prints what it finds
         decoders.reverse()
     reasons = []
     for decode in decoders:
@@ -169,17 +134,18 @@ def _decoded(file, sample_rate_hz, channels):
 
 
 def _conformed(blocks, to_hz, channels):
-    """Return `(samples, channels)` at one rate, of pairs of a rate and a block, the last rate, and the peak of all channels."""
-    parts, resampler, from_hz, peak = [np.empty((0, channels), np.float32)], None, None, 0.0
+    """Return `(samples, channels)` at one rate, of pairs of a rate and a block, the last rate, and whether channels cancel."""
+    parts, resampler, from_hz, peak, mixed_peak = [np.empty((0, channels), np.float32)], None, None, 0.0, 0.0
     for rate_hz, block in blocks:
         if rate_hz != from_hz:
             parts.append(_rest(resampler, channels))
             if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
                 raise ValueError(f"states {rate_hz} samples per second")
             from_hz, resampler = rate_hz, soxr.ResampleStream(rate_hz, to_hz, channels, dtype="float32", quality="HQ")
-        peak = max(peak, np.abs(block).max(initial=0.0))
-        parts.append(resampler.resample_chunk(_with_channels(block, channels)))
-    return np.concatenate([*parts, _rest(resampler, channels)]), from_hz, peak
+        mixed = _with_channels(block, channels)
+        peak, mixed_peak = (max(old, np.abs(new).max(initial=0.0)) for old, new in ((peak, block), (mixed_peak, mixed)))
+        parts.append(resampler.resample_chunk(mixed))
+    return np.concatenate([*parts, _rest(resampler, channels)]), from_hz, mixed_peak < CANCELLED * peak
 
 
 def _rest(resampler, channels):
@@ -199,11 +165,11 @@ def _with_channels(audio, channels):
     return np.stack([audio[:, [at in side for at in sides]].mean(axis=1) for side in ("LC", "RC")], axis=1)
 
 
-def _checked(audio, file_rate_hz, peak, remarks=()):
+def _checked(audio, file_rate_hz, is_cancelled, remarks=()):
     if not len(audio):
         raise ValueError(EMPTY)
     if not np.isfinite(audio).all():
         raise ValueError("holds NaN or infinite samples")
-    if np.abs(audio).max() < CANCELLED * peak:
+    if is_cancelled:
         raise ValueError("has channels that cancel each other when mixed; --data.channels 2 keeps them apart")
     return Decoded(audio, file_rate_hz, list(remarks))

@@ -12,14 +12,25 @@ import av
 import numpy as np
 import soundfile
 
+from kgan.audio.ogg import pages_of, remarks_on
+from kgan.audio.parts import UNKNOWN_BYTES, bytes_of
+
 BLOCK_SAMPLES = 2**16
 FRAMES_IN_BLOCK = 64  # FFmpeg's are of about a thousand samples
+MPEG_SUFFIXES = {".mp1", ".mp2", ".mp3", ".mpga"}  # of whatever has one libsndfile takes any byte for a frame, and prints it
 INEXACT_FORMATS = {"MP3", "SDS"}  # libsndfile takes their stated length for a fact and makes up what is missing
 CODED_IN_BLOCKS = {"IMA_ADPCM", "MS_ADPCM", "GSM610"}  # libsndfile fills a block that is cut off with the one before
-UNKNOWN_BYTES, UNKNOWN_S = 0x7F000000, 1e6  # from here on what a header states was not known when it was written
-LARGEST_PAGE_BYTES = 65307
+UNKNOWN_S = 1e6  # as `UNKNOWN_BYTES`
 SLACK_BYTES = 8  # some writers count the header, too
 SLACK_S, SLACK_SHARE = 0.1, 0.02  # padding of codecs
+LEAST_LIKELY = "only with low score of 1,"  # what FFmpeg says of any bytes that it takes for a sound
+# Formats that do not name other files, streams or devices for FFmpeg to open.
+SELF_CONTAINED = {
+    "protocol_whitelist": "none",
+    "format_whitelist": "3gp,aac,ac3,adx,aiff,alp,amr,ape,apm,asf,ast,au,avi,avr,caf,dsf,dts,dtshd,eac3,epaf,flac,flv,g722,gsm,"
+    "iff,ircam,kvag,loas,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,ogg,pvf,rm,sds,sox,swf,tak,tta,voc,vqf,w64,wav,webm,"
+    "wsaud,wv,xwma",
+}
 ESTIMATED, TOO_LONG = "Estimating duration", "filesize and duration do not match"
 HARMLESS = (ESTIMATED, TOO_LONG, "Packet corrupt", "Could not find codec parameters", "invalid concatenated file")
 
@@ -48,7 +59,8 @@ def decode_by_libsndfile(file, remarks):
         ValueError: its end is damaged.
     """
     path = getattr(file, "name", None)
-    with _Stream(os.fsencode(path) if isinstance(path, str | Path) else file) as sound:
+    is_told_by_path = isinstance(path, str | Path) and Path(path).suffix.lower() not in MPEG_SUFFIXES
+    with _Stream(os.fsencode(path) if is_told_by_path else file) as sound:
         if sound.format in INEXACT_FORMATS or sound.subtype.startswith("MPEG"):
             raise Inexact
         while len(block := sound.read(out=np.empty((BLOCK_SAMPLES, sound.channels), np.float32))):
@@ -56,7 +68,7 @@ def decode_by_libsndfile(file, remarks):
         log = sound.extra_info
     if "short read" in log and sound.subtype in CODED_IN_BLOCKS:
         raise ValueError("its last block is cut off")
-    sizes = re.findall(r"(?:data|SSND|BODY|Data Size|RIFF|FORM|riff|Riff size) *: (\d+) \(should be (\d+)\)", log)
+    sizes = re.findall(r"(?:data|SSND|BODY|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", log)
     cut = [(int(there), int(stated)) for stated, there in sizes if int(there) + SLACK_BYTES < int(stated) < UNKNOWN_BYTES]
     if cut:
         remarks.append("is cut short: {:,} of {:,} bytes are there".format(*cut[-1]))
@@ -64,18 +76,14 @@ def decode_by_libsndfile(file, remarks):
         remarks.append("is cut short")
     elif "Exiting parser" in log and sound.format != "SD2":
         remarks.append("has bytes behind its sound that are not read")
-    elif sound.format == "OGG" and not _has_last_page(file):
-        remarks.append("is cut short: its last page is missing")
+    elif sound.format == "OGG":
+        remarks += _remarks_on_pages(file)
 
 
-def _has_last_page(file):
-    """Return whether the last page of an Ogg file is whole and marked as the last one (RFC 3533, section 6)."""
-    file.seek(0, io.SEEK_END)
-    file.seek(max(0, file.tell() - LARGEST_PAGE_BYTES))
-    tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
-    segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
-    return bool(segments) and bool(page[5] & 4) and len(page) >= 27 + len(segments) + sum(segments)
+def _remarks_on_pages(file):
+    file.seek(0)
+    with bytes_of(file) as content:
+        return remarks_on(pages_of(content))
 
 
 def decode_repaired_wav(file, remarks):
@@ -112,7 +120,9 @@ def decode_by_ffmpeg(file, remarks):
         av.FFmpegError: it is of no format that FFmpeg knows.
         ValueError: it holds no sound, or most of it is damaged.
     """
-    with _captured_log() as log, av.open(_Source(file), metadata_errors="replace") as container:
+    with _captured_log() as log, av.open(_Source(file), options=SELF_CONTAINED, metadata_errors="replace") as container:
+        if any(LEAST_LIKELY in message for *_, message in log):
+            raise ValueError("is of no known format")
         streams = container.streams.audio
         if not streams:
             raise ValueError("holds no sound")

@@ -10,9 +10,9 @@ from kgan.files import as_path, whole_file, whole_folder
 
 EXTENSIONS = {
     ".aif", ".aifc", ".aiff", ".au", ".avr", ".caf", ".flac", ".ircam", ".mp3", ".oga", ".ogg", ".opus", ".paf", ".pvf",
-    ".rf64", ".sd2", ".sf", ".snd", ".svx", ".voc", ".w64", ".wav", ".wavex",
-    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".dts", ".eac3", ".m4a", ".m4b", ".mka", ".mp2", ".mp4", ".mpc", ".spx", ".tta",
-    ".webm", ".wma", ".wv",
+    ".rf64", ".sd2", ".sf", ".snd", ".svx", ".voc", ".w64", ".wav", ".wave", ".wavex", ".bwf",
+    ".3gp", ".aac", ".ac3", ".amr", ".ape", ".dts", ".eac3", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpc",
+    ".mpga", ".spx", ".tta", ".webm", ".wma", ".wv",
 }  # fmt: skip
 
 
@@ -40,8 +40,7 @@ def _search(folder, above, files, left_out):
         try:
             path.stat()
         except OSError as error:
-            if is_sound or not path.suffix:  # it may have been a folder
-                left_out[path] = f"cannot be read: {error.strerror}"
+            left_out[path] = f"cannot be read: {error.strerror}"
             continue
         if path.is_dir():
             if (real := path.resolve()) not in above:

@@ -1,16 +1,19 @@
 """What sounds look like: waveforms and log spectrograms on one sheet."""
 
 import io
+import warnings
 
 import librosa
 import numpy as np
 
 from kgan.audio.signal import mono
+from kgan.text import one_line
 
 FFT_SAMPLES, HOP_SAMPLES = 1024, 128
 FLOOR_DB = -80.0
 SHOWN_CLIPS = 64
 DRAWN_POINTS = 2_000
+DRAWN_CHARACTERS = 32
 BAR_COLORS = ("#9aa5b1", "#1f4e79")
 
 
@@ -19,6 +22,24 @@ def log_spectrogram(audio):
     magnitude = np.abs(librosa.stft(audio, n_fft=FFT_SAMPLES, hop_length=HOP_SAMPLES))
     full_scale = FFT_SAMPLES / 4  # of a sine of amplitude 1 under a Hann window
     return librosa.amplitude_to_db(magnitude / full_scale, ref=1.0, amin=1e-8, top_db=None).clip(FLOOR_DB, 0.0)
+
+
+def drawn(name):
+    """Return a name as Matplotlib draws it: in one line, without the middle of a long one, its dollars no mathematics."""
+    text = one_line(name)
+    if len(text) > DRAWN_CHARACTERS:
+        text = f"{text[: DRAWN_CHARACTERS // 2 - 1]}…{text[-DRAWN_CHARACTERS // 2 :]}"
+    text = f" {text}" if text.startswith("_") else text  # a legend leaves out what begins so
+    return text.replace("$", r"\$")
+
+
+def png_of(figure):
+    """Return the bytes of a PNG; what the font has no letter for is drawn as a box."""
+    png = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
+        figure.savefig(png, dpi=100)
+    return png.getvalue()
 
 
 def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, row_names=None):
@@ -57,13 +78,13 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, r
             ax.set_yticks([])
         wave.plot(np.linspace(0, duration_s, len(clip)), clip, linewidth=0.3, color="#1f4e79")
         wave.set(ylim=(-1, 1), xlim=(0, duration_s))
-        wave.set_title(titles[i] if titles else str(i), fontsize=7, pad=2)
+        wave.set_title(drawn(titles[i]) if titles else str(i), fontsize=7, pad=2)
         _draw_levels(spectrum, log_spectrogram(clip), (0, duration_s, 0, sample_rate_hz / 2000))
         if made_db is not None:
             _draw_levels(panels[1], made_db[i].T, (0, duration_s, 0, 1))
         if column == 0:
             if row_names:
-                wave.set_ylabel(row_names[row], fontsize=8)
+                wave.set_ylabel(drawn(row_names[row]), fontsize=8)
             spectrum.set_yticks(np.arange(0, sample_rate_hz / 2000 + 0.1, 2))
             spectrum.set_ylabel("kHz" if made_db is None else "sound, kHz", fontsize=7)
             spectrum.tick_params(labelsize=6)
@@ -71,9 +92,7 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, r
                 panels[1].set_ylabel("network", fontsize=7)
         if row == rows - 1:
             spectrum.set_xticks([0, duration_s], ["0", f"{duration_s:.1f} s"], fontsize=6)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=100)
-    return png.getvalue()
+    return png_of(figure)
 
 
 def piece(audio, sample_rate_hz):
@@ -92,9 +111,7 @@ def piece(audio, sample_rate_hz):
     step = max(1, levels_db.shape[1] // DRAWN_POINTS)
     _draw_levels(spectrum, levels_db[:, ::step], (0, duration_s, 0, sample_rate_hz / 2000))
     spectrum.set(xlabel="s", ylabel="kHz", xlim=(0, duration_s))
-    png = io.BytesIO()
-    figure.savefig(png, dpi=100)
-    return png.getvalue()
+    return png_of(figure)
 
 
 def bar_chart(places, series, x_label, y_label):
@@ -105,12 +122,10 @@ def bar_chart(places, series, x_label, y_label):
     ax = figure.subplots()
     for i, (name, heights) in enumerate(series.items()):
         width = 0.8 / len(series)
-        ax.bar(np.asarray(places) + (i - (len(series) - 1) / 2) * width, heights, width, label=name, color=BAR_COLORS[i])
+        ax.bar(np.asarray(places) + (i - (len(series) - 1) / 2) * width, heights, width, label=drawn(name), color=BAR_COLORS[i])
     ax.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1.02))
     ax.legend(loc="lower right", fontsize=8)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=100)
-    return png.getvalue()
+    return png_of(figure)
 
 
 def _draw_levels(ax, levels_db, extent):

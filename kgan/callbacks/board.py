@@ -10,7 +10,8 @@ from tensorboard.plugins.hparams import api as hparams
 from kgan.audio.pictures import FLOOR_DB, log_spectrogram
 from kgan.audio.signal import mono
 from kgan.evaluation.log_mel import LogMel
-from kgan.files import whole_file
+from kgan.files import tensorflow_path, whole_file
+from kgan.text import one_line
 
 MAP = "map"  # folder of the projector's files in a log folder
 THUMBNAIL = 48  # pixels of a sound's spectrogram on the map, both ways
@@ -43,11 +44,12 @@ class Board(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         values = {
-            name: value if isinstance(value, bool | int | float | str) else str(value)
+            name: value if isinstance(value, bool | int | float) else one_line(value)
             for name, value in self.hyper_parameters.items()
         }
-        with tf.summary.create_file_writer(str(self.log_dir)).as_default(step=0):
-            hparams.hparams(values, trial_id=str(self.log_dir))
+        log_dir = tensorflow_path(self.log_dir)
+        with tf.summary.create_file_writer(log_dir).as_default(step=0):
+            hparams.hparams(values, trial_id=log_dir)
 
     def on_train_end(self, logs=None):
         self.synthesizer.refresh(self.model)
@@ -82,14 +84,14 @@ def write_map(log_dir, audio, sample_rate_hz, labels):
     with whole_file(folder / "places.tsv") as scratch:
         np.savetxt(scratch, places, delimiter="\t", fmt="%.4f")
     with whole_file(folder / "sounds.tsv") as scratch:
-        scratch.write_text("".join("\t".join(row) + "\n" for row in table), encoding="utf-8")
+        scratch.write_text("".join("\t".join(map(one_line, row)) + "\n" for row in table), encoding="utf-8")
     with whole_file(folder / "sounds.png") as scratch:
         scratch.write_bytes(tf.io.encode_png(_sprite(audio)).numpy())
     config = projector.ProjectorConfig()
     embedding = config.embeddings.add(tensor_name="sounds", tensor_path=f"{MAP}/places.tsv", metadata_path=f"{MAP}/sounds.tsv")
     embedding.sprite.image_path = f"{MAP}/sounds.png"
     embedding.sprite.single_image_dim.extend([THUMBNAIL, THUMBNAIL])
-    projector.visualize_embeddings(str(log_dir), config)
+    projector.visualize_embeddings(tensorflow_path(log_dir), config)
 
 
 def _sprite(audio):

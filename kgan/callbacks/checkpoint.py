@@ -9,9 +9,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from kgan.callbacks.array_names import differences, named_arrays
+from kgan.errors import InputError
 from kgan.files import remove_unfinished, whole_folder
 
 BEST = "best_"  # before the name of the best checkpoint
+FORMAT = 2  # of the first one the state says nothing; its arrays had numbers in place of names
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -20,6 +23,9 @@ class Checkpoint(keras.callbacks.Callback):
     A checkpoint is a folder `step_00001000/` with `weights.npz`, which holds both networks, both optimizers, the running
     average and the step, from which order and noise follow; and `state.json`. It is written under another name and renamed,
     so that a crash at any moment leaves the one before. Nothing is saved once a loss is not finite.
+
+    Arrays have names, such as `critic/head/kernel`, see `named_arrays`. Layers with names of their own may change places; where
+    a name, a shape or a type differs, nothing is loaded.
 
     The weights are not Keras's HDF5 file: on a full disk that library ends the whole process with a segmentation fault.
 
@@ -72,14 +78,16 @@ class Checkpoint(keras.callbacks.Callback):
             best: whether to load what `save_best` saved instead.
 
         Raises:
+            InputError: the newest that can be read is of another network or of another version of kgan; nothing is loaded.
             OSError: there are checkpoints, but none can be read.
+            ValueError: two arrays of the GAN have the same name.
         """
-        unreadable = {}
+        named, unreadable = self._named(gan), {}
         for folder in reversed(self._folders(BEST if best else "")):
             try:
-                state = json.loads((folder / "state.json").read_text())
-                step, spent_s = int(state["step"]), np.array([state["training_s"], state.get("training_cpu_s", 0.0)], float)
-                _load(self._variables(gan), folder / "weights.npz")
+                step, spent_s = _load(folder, *named)
+            except InputError:
+                raise
             except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
                 unreadable[folder] = error
                 tqdm.write(f"Warning: the checkpoint {folder} cannot be read; trying the one before it.")
@@ -93,6 +101,7 @@ class Checkpoint(keras.callbacks.Callback):
         return 0
 
     def on_train_begin(self, logs=None):
+        self._named(self.model)  # says now what could not be saved
         remove_unfinished(self.directory)
         self._began_s, self._training = _clocks_s(), True
         self._saved_s = time.monotonic()
@@ -130,22 +139,24 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self, folder):
         with whole_folder(folder) as scratch:
-            np.savez(scratch / "weights.npz", **{name: v.numpy() for name, v in self._variables(self.model).items()})
-            state = {"step": self.model.steps_done, "training_s": self.training_s, "training_cpu_s": self.training_cpu_s}
+            variables, _ = self._named(self.model)
+            np.savez(scratch / "weights.npz", **{name: variable.numpy() for name, variable in variables.items()})
+            state = {"format": FORMAT, "step": self.model.steps_done}
+            state |= {"training_s": self.training_s, "training_cpu_s": self.training_cpu_s}
             (scratch / "state.json").write_text(json.dumps(state))
             for file in scratch.iterdir():
                 with file.open("rb+") as written:
                     os.fsync(written.fileno())
 
-    def _variables(self, gan):
-        """Return all that training goes on from, by names that do not depend on Keras's running numbers."""
-        parts = {
-            "gan": gan.weights,
-            "generator_optimizer": gan.generator_optimizer.variables,
-            "critic_optimizer": gan.critic_optimizer.variables,
-            "representation": self.representation.weights if self.representation else [],
+    def _named(self, gan):
+        """Return all that training goes on from by name, see `named_arrays`."""
+        networks = {"generator": gan.generator, "critic": gan.critic, "ema_generator": gan.ema_generator}
+        layers = networks | {"gan": gan, "representation": self.representation}
+        optimizers = {
+            "generator_optimizer": (gan.generator_optimizer, gan.generator),
+            "critic_optimizer": (gan.critic_optimizer, gan.critic),
         }
-        return {f"{part}.{i}": variable for part, variables in parts.items() for i, variable in enumerate(variables)}
+        return named_arrays({name: layer for name, layer in layers.items() if layer is not None}, optimizers)
 
     def _folders(self, prefix=""):
         return sorted(self.directory.glob(f"{prefix}step_" + 8 * "[0-9]"))
@@ -156,9 +167,31 @@ def _clocks_s():
     return np.array([time.monotonic(), time.process_time()])
 
 
-def _load(variables, path):
-    with np.load(path, allow_pickle=False) as saved:
-        if saved.files != list(variables):
-            raise ValueError(f"it holds {len(saved.files)} arrays, this model needs {len(variables)}")
-        for name, variable in variables.items():
-            variable.assign(saved[name])
+def _load(folder, variables, counted):
+    """Load a checkpoint and return its step and its seconds, see `_clocks_s`. Nothing is assigned unless all of it fits.
+
+    Raises:
+        InputError: it is of another network or of another version.
+    """
+    state = json.loads((folder / "state.json").read_text())
+    step, spent_s = int(state["step"]), np.array([state["training_s"], state.get("training_cpu_s", 0.0)], float)
+    version = int(state.get("format", 1))
+    if version != FORMAT:
+        raise InputError(
+            "A checkpoint must name its arrays by path, as this version of kgan writes it."
+            f" Received: {folder}, of {'an older' if version < FORMAT else 'a newer'} version."
+            " Train the run anew, or use the kgan that wrote it."
+        )
+    with np.load(folder / "weights.npz", allow_pickle=False) as saved:
+        arrays = {name: _typed(saved[name]) for name in saved.files}
+    found = differences(arrays, variables, counted)
+    if found:
+        rule = "A checkpoint must hold the arrays of this network, by name, shape and type."
+        raise InputError(f"{rule} Received: {folder}: {'; '.join(found)}.")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return step, spent_s
+
+
+def _typed(array):
+    return array.view("bfloat16") if array.dtype == "V2" else array  # NumPy writes that type as two bytes of none

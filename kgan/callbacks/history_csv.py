@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from kgan.callbacks.rows import read_rows, write_rows
+from kgan.files import tensorflow_path
 
 GROUPS = {"loss": "losses", "gap": "losses", "penalty": "penalties", "norm": "gradients", "second": "speed"}  # by the last word
 
@@ -32,7 +33,7 @@ class HistoryCSV(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._rows = read_rows(self.path, self.model.steps_done) if self.path else []
         if self.log_dir is not None:
-            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+            self._writer = tf.summary.create_file_writer(tensorflow_path(self.log_dir))
 
     def on_train_batch_end(self, batch, logs=None):
         step = self.model.steps_done

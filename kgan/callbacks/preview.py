@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kgan.audio.files import write_sounds
 from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
+from kgan.files import tensorflow_path
 
 PLAYERS = 4  # in a notebook
 
@@ -40,7 +41,7 @@ class Preview(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.log_dir is not None:
-            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+            self._writer = tf.summary.create_file_writer(tensorflow_path(self.log_dir))
 
     def on_train_batch_end(self, batch, logs=None):
         if self.model.steps_done % self.every_steps == 0:

@@ -15,7 +15,7 @@ def read_rows(path, last_step):
     if not path.exists():
         return []
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             return [row for row in csv.DictReader(file) if int(row["step"]) <= last_step]
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path} is no longer the file that was written here. Move it out of the way.") from None
@@ -24,7 +24,7 @@ def read_rows(path, last_step):
 def write_rows(path, rows):
     """Write rows, dictionaries; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with whole_file(path) as scratch, scratch.open("w", newline="") as file:
+    with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -10,7 +10,7 @@ from kgan.callbacks.rows import read_rows, write_rows
 from kgan.errors import InputError
 from kgan.evaluation.evaluate import generated
 from kgan.evaluation.table import COLUMNS, curves
-from kgan.files import whole_file
+from kgan.files import tensorflow_path, whole_file
 
 
 class Score(keras.callbacks.Callback):
@@ -74,7 +74,7 @@ class Score(keras.callbacks.Callback):
             for row in same
         ]
         if self.log_dir is not None:
-            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+            self._writer = tf.summary.create_file_writer(tensorflow_path(self.log_dir))
 
     def on_train_batch_end(self, batch, logs=None):
         if self.model.steps_done % self.every_steps == 0:

@@ -43,7 +43,7 @@ class Augmentation:
             seed: stateless seed, int32 `(2,)`.
 
         Raises:
-            InputError: fades are asked for and tensorflow-io is not installed, or they are longer than the sound.
+            InputError: a fade is longer than half the sound.
         """
         count, length = tf.shape(audio)[0], audio.shape[1]
         per_example = [-1] + [1] * (audio.shape.rank - 1)
@@ -58,9 +58,7 @@ class Augmentation:
         if self.fade_samples:
             if 2 * self.fade_samples > length:
                 raise InputError(f"`fade_samples` must be at most half a clip, {length // 2}. Received: {self.fade_samples}.")
-            fade = import_tensorflow_io_quietly().audio.fade  # along the first axis
-            order = [1, 0, 2][: audio.shape.rank]
-            audio = tf.transpose(fade(tf.transpose(audio, order), self.fade_samples, self.fade_samples, "linear"), order)
+            audio = _faded(audio, self.fade_samples)
         if self.gain_db:
             gain = 10.0 ** (draw(2, -self.gain_db, self.gain_db) / 20.0)
             audio = tf.clip_by_value(audio * tf.reshape(gain, per_example), -1.0, 1.0)
@@ -96,6 +94,17 @@ def _shifted(audio, shifts):
     places = tf.range(length) - shifts[:, None]
     inside = tf.reshape((places >= 0) & (places < length), [-1, length] + [1] * (audio.shape.rank - 2))
     return tf.where(inside, tf.gather(audio, tf.clip_by_value(places, 0, length - 1), batch_dims=1), 0.0)
+
+
+def _faded(audio, samples):
+    """Fade examples in and out by tensorflow-io, or without it, to the same samples."""
+    tensorflow_io = import_tensorflow_io_quietly()
+    if tensorflow_io is not None:
+        order = [1, 0, 2][: audio.shape.rank]  # its fade is along the first axis
+        return tf.transpose(tensorflow_io.audio.fade(tf.transpose(audio, order), samples, samples, "linear"), order)
+    rise, rest = tf.linspace(0.0, 1.0, samples), tf.ones([audio.shape[1] - samples])
+    gain = tf.concat([rise, rest], 0) * tf.concat([rest, 1.0 - rise], 0)
+    return audio * tf.reshape(gain, [-1] + [1] * (audio.shape.rank - 2))
 
 
 def _mask(count, shape, axis, widest, seed):

@@ -4,10 +4,11 @@ import hashlib
 import json
 
 from kgan.audio.files import EXTENSIONS, find_audio
-from kgan.data.folder_labels import labels_of_csv, labels_of_names
+from kgan.data.folder_labels import labels_of_csv, labels_of_names, outside_splits
 from kgan.data.recordings import Recording
 from kgan.errors import InputError
-from kgan.files import as_path, printable, size_and_time
+from kgan.files import as_path, size_and_time
+from kgan.text import printable
 
 
 class FolderSource:
@@ -32,17 +33,23 @@ class FolderSource:
         if not self.path.is_dir():
             raise InputError(f"The data must be the name of a set or an existing folder of sounds. Received: {self.path}.")
         files, left_out = find_audio(self.path)
-        self._files = {self._name(file): file for file in files}
         self.left_out = {self._name(path): reason for path, reason in left_out.items()}
+        self._files = {}
+        for file in files:
+            if self._files.setdefault(self._name(file), file) != file:
+                self.left_out[self._name(file)] = "is the name of two files, one of which has it in another encoding"
         if not files:
             unread = "".join(f" {name or 'It'} {reason}." for name, reason in self.left_out.items())
             looked_for = " ".join(sorted(EXTENSIONS))
             raise InputError(f"There are no sound files in {self.path}.{unread} Looked for: {looked_for}.")
+        outside = outside_splits(list(self._files))
+        self.left_out |= outside
+        names = [name for name in self._files if name not in outside]
         if labels_csv:
-            self.label_names, self._labels, unused = labels_of_csv(as_path(labels_csv), list(self._files))
+            self.label_names, self._labels, unused = labels_of_csv(as_path(labels_csv), names)
             self.left_out |= unused
         else:
-            self.label_names, self._labels = labels_of_names(list(self._files))
+            self.label_names, self._labels = labels_of_names(names)
 
     def _name(self, path):
         return printable(path.relative_to(self.path).as_posix())

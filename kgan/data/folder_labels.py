@@ -7,9 +7,8 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from kgan.data.nsynth import LABEL_NAMES, is_note, note_labels
-from kgan.data.recordings import UNKNOWN
 from kgan.errors import InputError
-from kgan.labels import midi_number
+from kgan.labels import UNKNOWN, midi_number
 
 RESERVED = ("audio", "id", "x")  # what examples and shards call their other parts
 KNOWN_KINDS = ("file", "pitch", "velocity", "family", "source", "class")  # also where a table writes them in capitals
@@ -26,6 +25,17 @@ def split_of(name):
     return SPLIT_FOLDERS.get(name.partition("/")[0].lower()) if "/" in name else None
 
 
+def outside_splits(names):
+    """Return the files that lie beside folders of splits, `{name: reason}`; none where the folders are no splits.
+
+    They are splits where there is one for training and another one, or no other folder.
+    """
+    splits = {split_of(name) for name in names if "/" in name}
+    if "train" not in splits or len(splits - {None}) < 2 - (None not in splits):
+        return {}
+    return {name: "lies beside folders for splits, such as train" for name in names if split_of(name) is None}
+
+
 def labels_of_names(names):
     """Return the labels that files have by their names and folders.
 
@@ -39,7 +49,7 @@ def labels_of_names(names):
         `{kind: names of its values}` of labels that number names, and `{file: {kind: integer}}`, `UNKNOWN` for what some files
         lack.
     """
-    if any(is_note(_stem(name)) for name in names):
+    if sum(is_note(_stem(name)) for name in names) > len(names) / 2:
         unknown = dict.fromkeys((*LABEL_NAMES, "pitch", "velocity"), UNKNOWN)
         return LABEL_NAMES, {name: note_labels(_stem(name)) if is_note(_stem(name)) else unknown for name in names}
     below = {name: name.partition("/")[2] if all(map(split_of, names)) else name for name in names}
@@ -90,7 +100,7 @@ def _read_table(path):
     """Return the header and the rows, each with the number of its line; cells without the spaces around them."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, strict=True)
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"Labels must be in a CSV file in UTF-8. Received: {path} ({error}).") from None

@@ -19,8 +19,9 @@ from kgan.data.shards import MANIFEST, ShardedSounds, is_prepared
 from kgan.data.sources import find_source
 from kgan.errors import InputError
 from kgan.files import as_path, cache_folder
+from kgan.text import one_line
 
-NAMED = 200  # of the sounds that have one problem
+NAMED = 200  # of the sounds that have a problem
 PREPARED_OPTIONS = ("slicing", "overlap", "pad_end", "silence_db", "normalize")
 
 
@@ -89,13 +90,13 @@ def _in_memory(sounds):
 
 def _load(name, split, labels_csv, clipping, filters):
     """Return `Sounds` or `ShardedSounds` of a whole set, or of a split of a named one."""
+    if "://" in name and (as_path(name) / MANIFEST).is_file():
+        raise InputError(f"Shards are read from a disk. Received: {name}. Copy that folder here first.")
     check_effective(name, labels_csv, clipping)
     if name == "notes":
         notes = load_notes(split, clipping.sample_rate_hz, clipping.length_samples, clipping.channels)
         return filtered(notes, filters)
-    if "://" in name and (as_path(name) / MANIFEST).is_file():
-        raise InputError(f"Shards are read from a disk. Received: {name}. Copy that folder here first.")
-    if (Path(name) / PLAN).is_file() and not is_prepared(name):
+    if (Path(name) / PLAN).is_file() and any(Path(name).glob("shard-*.tfrecord")) and not is_prepared(name):
         raise InputError(f"{name} is not prepared to its end. Give `kgan prepare` the same arguments again.")
     if is_prepared(name):
         sounds = ShardedSounds(name)
@@ -121,19 +122,16 @@ def problems(skipped, remarks, folder):
     """Return lines that name the files that were skipped, and those of which something is missing or damaged.
 
     Args:
-        skipped, remarks: `{name: reason}`, see `Sounds`. Of more than 200 with one reason the first are named.
+        skipped, remarks: `{name: reason}`, see `Sounds`. The first 200 of each are named.
         folder: of the shards, whose manifest names all.
     """
     lines = []
-    for told, title in ((skipped, "skipped"), (remarks, "used, but not whole")):
-        alike = {}
-        for name, reason in told.items():
-            alike.setdefault(reason, []).append(name)
-        lines += [f"{len(told):,} {'sound was' if len(told) == 1 else 'sounds were'} {title}:"] if told else []
-        for reason, names in alike.items():
-            lines += [f"  {name} {reason}" for name in names[:NAMED]]
-            if len(names) > NAMED:
-                lines.append(f"  ... and {len(names) - NAMED:,} more, named in {folder}/{MANIFEST}")
+    for told, title in ((skipped, "skipped"), (remarks, "used, with a remark")):
+        if told:
+            lines.append(f"{len(told):,} {'sound was' if len(told) == 1 else 'sounds were'} {title}:")
+        lines += [one_line(f"  {name} {reason}") for name, reason in list(told.items())[:NAMED]]
+        if len(told) > NAMED:
+            lines.append(one_line(f"  ... and {len(told) - NAMED:,} more, named in {folder}/{MANIFEST}"))
     return lines
 
 
@@ -173,7 +171,7 @@ def _taken_split(sounds, parts, split, name):
     there = ", ".join(sorted(set(parts)))
     if not len(chosen):
         raise InputError(f"`split` of {name} must be one of {there}. Received: {split}.")
-    _say_once(f"{name} has folders for the splits {there}, of which {split} is taken.")
+    _say_once(one_line(f"{name} has folders for the splits {there}, of which {split} is taken."))
     return sounds.subset(chosen)
 
 

@@ -4,11 +4,16 @@ Reference: Engel et al. 2017, "Neural Audio Synthesis of Musical Notes with Wave
 https://arxiv.org/abs/1704.01279 and https://magenta.tensorflow.org/datasets/nsynth
 """
 
+import bz2
+import contextlib
 import functools
+import gzip
 import hashlib
 import json
+import lzma
 import re
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +22,9 @@ from tqdm import tqdm
 from kgan.data.notes import FAMILIES, SOURCES
 from kgan.data.recordings import Recording
 from kgan.errors import InputError
-from kgan.files import as_path, cache_folder, size_and_time, whole_file
+from kgan.files import as_path, cache_folder, size_and_time, tensorflow_path, whole_file
 
-SAMPLE_RATE_HZ = 16000
+SAMPLE_RATE_HZ, MIDI_NUMBERS = 16000, 128
 LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}
 STATED = {"family": "instrument_family", "source": "instrument_source", "pitch": "pitch", "velocity": "velocity"}
 _NOTE = re.compile(rf"({'|'.join(FAMILIES)})_({'|'.join(SOURCES)})_(\d{{3}})-(\d{{3}})-(\d{{3}})")
@@ -27,7 +32,8 @@ _NOTE = re.compile(rf"({'|'.join(FAMILIES)})_({'|'.join(SOURCES)})_(\d{{3}})-(\d
 
 def is_note(name):
     """Return whether a name is that of an NSynth note."""
-    return _NOTE.fullmatch(name) is not None
+    match = _NOTE.fullmatch(name)
+    return match is not None and int(match[4]) < MIDI_NUMBERS and int(match[5]) < MIDI_NUMBERS
 
 
 def note_labels(note_str):
@@ -39,10 +45,9 @@ def note_labels(note_str):
     Raises:
         ValueError: it is no name of an NSynth note.
     """
-    match = _NOTE.fullmatch(note_str)
-    if match is None:
+    if not is_note(note_str):
         raise ValueError(f"is not named as a note of NSynth, such as bass_synthetic_033-022-050: {note_str}")
-    family, source, _, pitch, velocity = match.groups()
+    family, source, _, pitch, velocity = _NOTE.fullmatch(note_str).groups()
     return {
         "family": FAMILIES.index(family),
         "source": SOURCES.index(source),
@@ -58,11 +63,15 @@ def _stated_labels(name, note):
         ValueError, TypeError, KeyError: it is no note, or a label is none of NSynth's.
     """
     note_labels(name)  # which says what is wrong with a name
-    stated = {kind: note[field] for kind, field in STATED.items()}
-    for kind, value in stated.items():
-        if value not in range(len(LABEL_NAMES.get(kind, range(128)))):
+    return _checked(name, {kind: note[field] for kind, field in STATED.items()})
+
+
+def _checked(name, labels):
+    """Return labels unless one is none of NSynth's, a ValueError."""
+    for kind, value in labels.items():
+        if type(value) is not int or value not in range(len(LABEL_NAMES.get(kind, range(MIDI_NUMBERS)))):
             raise ValueError(f"{name} has {STATED[kind]} {value}")
-    return stated
+    return labels
 
 
 class NSynthFolderSource:
@@ -110,6 +119,29 @@ class NSynthFolderSource:
         return len(self._labels)
 
 
+class _Header(tarfile.TarInfo):
+    """A member's header. Where one is damaged, or the archive ends without its mark, tarfile takes that for its end."""
+
+    @classmethod
+    def fromtarfile(cls, archive):
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
+def _decompressed(file, path):
+    """Return a stream of an archive's bytes, by what it begins with."""
+    with path.open("rb") as first:
+        start = first.read(6)
+    for mark, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)):
+        if start.startswith(mark):
+            return opener(file, "rb")
+    return contextlib.nullcontext(file)
+
+
 class NSynthTarSource:
     """An official archive of WAV files, `nsynth-*.jsonwav.tar.gz`, read as a stream and never extracted.
 
@@ -131,40 +163,44 @@ class NSynthTarSource:
         self.path = Path(path).expanduser()
         if not tarfile.is_tarfile(self.path):
             raise InputError(f"NSynth's WAV files must be in a tar archive. Received: {self.path}.")
-        names = [name for name, *_ in self._members]
+        names = [name for name, _ in self._members]
         self._count = sum(is_note(Path(name).stem) for name in names)
         self.left_out = {name: "is not named as a note of NSynth" for name in names if not is_note(Path(name).stem)}
 
     @property
     def description(self):
-        """What tells these notes from others: names, sizes and times of the archive's members."""
+        """What tells these notes from others: names and contents of the archive's members."""
         return _described(self._members)
 
     @functools.cached_property
     def _members(self):
-        """Return name, size and time of each WAV file, which are kept in the cache for as long as the archive is the same."""
+        """Return the name and a digest of each WAV file, which are kept in the cache for as long as the archive is the same."""
         status = self.path.stat()
         same = json.dumps([str(self.path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
         index = cache_folder() / f"archive-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
         if not index.exists():
-            members = [(each.name, each.size, each.mtime) for each, _ in self._walk("Looking through the archive, once")]
+            found = self._walk("Looking through the archive, once")
+            members = [(name, hashlib.blake2b(content, digest_size=8).hexdigest()) for name, content in found]
             index.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(index) as scratch:
                 scratch.write_text(json.dumps(members), encoding="utf-8")
         return json.loads(index.read_text(encoding="utf-8"))
 
     def _walk(self, progress=None):
-        """Yield each WAV file's member and a function that reads it."""
+        """Yield the name and the bytes of each WAV file."""
         try:
             with (
                 self.path.open("rb") as file,
                 tqdm.wrapattr(file, "read", self.path.stat().st_size, desc=progress, disable=not progress) as read,
-                tarfile.open(fileobj=read, mode="r|*") as archive,
+                _decompressed(read, self.path) as stream,
+                tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive,
             ):
                 for member in archive:
-                    if member.isfile() and member.name.endswith(".wav"):
-                        yield member, lambda member=member: archive.extractfile(member).read()
-        except (tarfile.TarError, EOFError, OSError) as error:
+                    if member.isfile() and member.name.lower().endswith(".wav"):
+                        yield member.name, archive.extractfile(member).read()
+                while stream.read(2**20):  # the checksum of what was compressed is at its end
+                    pass
+        except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             raise InputError(f"The archive {self.path} is damaged: {error}. Fetch it again.") from None
 
     def recordings(self):
@@ -173,10 +209,10 @@ class NSynthTarSource:
         Raises:
             InputError: the archive is damaged; what came before has been yielded.
         """
-        for member, read in self._walk():
-            name = Path(member.name).stem
+        for path, content in self._walk():
+            name = Path(path).stem
             if is_note(name):
-                yield Recording(name, read(), note_labels(name))
+                yield Recording(name, content, note_labels(name))
 
     def __len__(self):
         return self._count
@@ -210,18 +246,20 @@ class NSynthTFRecordSource:
             InputError: the file is damaged or not NSynth's; what came before has been yielded.
         """
         import tensorflow as tf
+        from google.protobuf.message import DecodeError
 
+        path = tensorflow_path(self.path)
         try:
-            for record in tf.data.TFRecordDataset(str(self.path)).as_numpy_iterator():
+            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
                 example = tf.train.Example.FromString(record)
                 values = example.features.feature
                 name = values["note_str"].bytes_list.value[0].decode()
                 audio = np.array(values["audio"].float_list.value, np.float32)
-                labels = {kind: values[field].int64_list.value[0] for kind, field in STATED.items()}
+                labels = _checked(name, {kind: values[field].int64_list.value[0] for kind, field in STATED.items()})
                 yield Recording(name, audio, labels, SAMPLE_RATE_HZ)
         except tf.errors.DataLossError as error:
             raise InputError(f"The file {self.path} is damaged: {error.message}. Fetch it again.") from None
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, DecodeError) as error:
             raise InputError(f"Records of {self.path} must have NSynth's features. Received others: {error}.") from None
 
     def __len__(self):

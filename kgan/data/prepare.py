@@ -15,7 +15,7 @@ from tqdm import tqdm
 from kgan.data.recordings import Filter
 from kgan.data.shards import FORMAT, MANIFEST, write_shard
 from kgan.errors import InputError
-from kgan.files import as_path, remove_unfinished, whole_file
+from kgan.files import as_path, remove_unfinished, tensorflow_path, whole_file
 
 RECORDINGS_PER_SHARD = 256
 PLAN = "plan.json"
@@ -40,10 +40,12 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
         The manifest, a dictionary.
 
     Raises:
-        InputError: the folder holds something else, or no recording can be used.
+        InputError: the folder holds something else or its path is not UTF-8, or no recording can be used.
     """
     folder = as_path(folder)
     local = isinstance(folder, Path)
+    if local:
+        tensorflow_path(folder.resolve())  # says now that it cannot write there
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".lock") if local else contextlib.nullcontext():
         if local:
@@ -100,7 +102,7 @@ def _jobs(source, folder, clipping, filters):
 
 
 def _missing(job):
-    return not job[2].with_suffix(".json").exists()
+    return not all(job[2].with_suffix(suffix).exists() for suffix in (".json", ".npz", ".tfrecord"))
 
 
 def _run_here(jobs, processes, bar):
@@ -137,7 +139,8 @@ def _write_manifest(folder, source, clipping):
     filled = [shard for shard in shards if shard["clips"]]
     if not filled:
         if not skipped:
-            raise InputError("No recording passes the filter.")
+            named = ", ".join(f"{name} {reason}" for name, reason in list(source.left_out.items())[:1])
+            raise InputError(f"There is no recording that passes the filter.{f' Left out: {named}, first.' if named else ''}")
         name, reason = next(iter(skipped.items()))
         raise InputError(f"None of the {len(skipped)} recordings can be used; the first, {name}, {reason}.")
     index_file = (folder / filled[0]["file"]).with_suffix(".npz")

@@ -11,9 +11,9 @@ import numpy as np
 
 from kgan.audio.decode import conform, read_audio
 from kgan.data.sounds import FULL_SCALE, to_int16
+from kgan.labels import UNKNOWN
 
 OVERLOAD = 4.0  # times full scale; beyond it samples are scaled otherwise, as integers are
-UNKNOWN = -1  # in place of a label that a recording lacks
 
 
 @dataclass(frozen=True)

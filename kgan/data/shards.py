@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from kgan.data.sounds import FULL_SCALE, Sounds, empty_clips
 from kgan.errors import InputError
-from kgan.files import as_path, whole_file
+from kgan.files import as_path, tensorflow_path, whole_file
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -45,7 +45,7 @@ def write_shard(recordings, clipping, stem):
     offsets, ids, labels, skipped, remarks = [], [], [], {}, {}
     position = 0
     with whole_file(stem.with_suffix(".tfrecord")) as scratch:
-        with tf.io.TFRecordWriter(str(scratch)) as writer:
+        with tf.io.TFRecordWriter(tensorflow_path(scratch)) as writer:
             for recording in recordings:
                 try:
                     clips, told = clipping.clips(recording)
@@ -62,7 +62,7 @@ def write_shard(recordings, clipping, stem):
                     position += _HEADER_BYTES + len(record) + _FOOTER_BYTES
                     ids.append(clip_id)
                     labels.append(recording.labels)
-        with scratch.open("rb") as file:
+        with scratch.open("rb+") as file:
             sha256 = _sha256(file)
             os.fsync(file.fileno())
         size = scratch.stat().st_size
@@ -163,8 +163,8 @@ class ShardedSounds:
         for shard, places in itertools.groupby(order, key=shards.__getitem__):
             with self._files[shard].open("rb", buffering=0) as file:
                 for place in places:
-                    offset = int(self._offsets[indices[place]])
-                    if os.preadv(file.fileno(), [clips[place]], offset) != self.clip_bytes:
+                    file.seek(int(self._offsets[indices[place]]))
+                    if not _filled(clips[place], file):
                         raise OSError(f"{self._files[shard]} has become shorter than when it was opened")
         return clips
 
@@ -203,14 +203,23 @@ class ShardedSounds:
         return Sounds(audio, self.sample_rate_hz, self.ids.tolist(), self.labels, self.label_names, self.skipped, self.remarks)
 
 
+def _filled(clip, file):
+    """Read a clip from where a file is, in as many reads as the system needs, and return whether it is whole."""
+    space = memoryview(clip).cast("B")
+    while space and (count := file.readinto(space)):
+        space = space[count:]
+    return not space
+
+
 def _read_index(path):
     with np.load(path, allow_pickle=False) as index:
         return {name: index[name] for name in index.files}
 
 
 def is_prepared(folder):
-    """Return whether a folder holds a complete set of shards."""
-    return (Path(folder).expanduser() / MANIFEST).is_file()
+    """Return whether a folder holds a complete set of shards; other programs have files called `manifest.json`, too."""
+    manifest = as_path(folder) / MANIFEST
+    return manifest.is_file() and b'"shards"' in manifest.read_bytes()
 
 
 def free_memory_bytes():

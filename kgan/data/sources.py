@@ -2,6 +2,7 @@
 
 from kgan.data.folder import FolderSource
 from kgan.data.nsynth import NSynthFolderSource, NSynthTarSource, NSynthTFDSSource, NSynthTFRecordSource
+from kgan.data.shards import is_prepared
 from kgan.errors import InputError
 from kgan.files import as_path
 
@@ -39,6 +40,8 @@ def _find(name, split, labels_csv):
         if ".tar" in path.suffixes or path.suffix == ".tgz":
             return NSynthTarSource(path)
         raise InputError(f"A file of sounds must be NSynth's, .tfrecord or .tar.gz. Received: {path}.")
+    if is_prepared(path):
+        raise InputError(f"What is prepared needs no further preparation: --data {path} reads it. Received: {path}.")
     if (path / "examples.json").is_file():
         return NSynthFolderSource(path)
     return FolderSource(path, labels_csv)

@@ -4,11 +4,13 @@ import io
 import ipaddress
 import socket
 from importlib.resources import files
+from urllib.parse import quote
 
 import soundfile
 
 from kgan.demo.instrument import SLIDER_RANGE, Timbre
 from kgan.errors import InputError
+from kgan.text import one_line
 
 LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 LARGEST_SEED, LARGEST_LABEL = 2**32 - 1, 2**31 - 1
@@ -28,7 +30,7 @@ def build_app(instrument, name, hosts=("*",)):
 
     * `/model.json` says what can be asked for.
     * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&label.pitch=60` is a sound of a `Timbre`, with labels.
-    * `/real.wav?label.pitch=60&number=0` is a real one, its name in the header `x-name`.
+    * `/real.wav?label.pitch=60&number=0` is a real one, its name in the header `x-name`, percent-encoded.
 
     What cannot be had is answered by 400 and a sentence that says why.
 
@@ -50,10 +52,10 @@ def build_app(instrument, name, hosts=("*",)):
     def model(request):
         return JSONResponse(
             {
-                "name": name,
+                "name": one_line(name),
                 "step": int(synthesizer.step),
                 "sample_rate_hz": synthesizer.sample_rate_hz,
-                "labels": {kind: [[int(value), labels.named(kind, value)] for value in labels.values[kind]]
+                "labels": {kind: [[int(value), one_line(labels.named(kind, value))] for value in labels.values[kind]]
                            for kind in labels.kinds},
                 "sliders": list(instrument.sliders),
                 "slider_range": SLIDER_RANGE,
@@ -67,7 +69,7 @@ def build_app(instrument, name, hosts=("*",)):
     def real(request):
         number = _number(request.query_params, "number", 0, LARGEST_SEED)
         audio, called = instrument.real_sound(_asked(labels, request.query_params), number)
-        return wav(audio, {"x-name": called.encode("ascii", "replace").decode()})
+        return wav(audio, {"x-name": quote(one_line(called))})
 
     def wav(audio, headers=None):
         encoded = io.BytesIO()

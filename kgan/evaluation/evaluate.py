@@ -9,6 +9,8 @@ from tqdm import tqdm
 from kgan.audio.decode import read_audio
 from kgan.audio.files import find_audio
 from kgan.data.load import load_sounds
+from kgan.data.recordings import Clipping
+from kgan.data.shards import ShardedSounds, is_prepared
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError, unknown_name
 from kgan.evaluation.classifier import fingerprint, load_classifier, usable_label
@@ -16,6 +18,7 @@ from kgan.evaluation.evaluator import COMPARED_SOUNDS, METRICS, NEED_CLASSIFIER,
 from kgan.evaluation.inception_score import SPLITS
 from kgan.evaluation.table import COLUMNS, REAL_TEST
 from kgan.synthesizer import BATCH_SIZE
+from kgan.text import one_line
 
 REAL_TRAIN = "Real (train)"
 SHOWN_BATCHES = 20  # fewer are made before one has read the bar
@@ -65,7 +68,7 @@ def evaluate(
     evaluator = Evaluator(train, classifier, metrics, SPLITS, compared)
     rows = {name: lambda count, seed, sounds=sounds: (drawn(sounds, count, seed), {}) for name, sounds in real.items()}
     for name, sounds_of in (rows | experiments).items():
-        tqdm.write(f"Scoring {name}.")
+        tqdm.write(one_line(f"Scoring {name}."))
         try:
             sounds, details = sounds_of(count, seed)
             result["rows"].append({"experiment": name} | details | evaluator.scores(sounds, progress=True))
@@ -141,14 +144,16 @@ def folder_sounds(path, clipping, count, seed):
     """
     path = Path(path).expanduser().resolve()  # a folder called notes is no built-in set
     labels_csv = path / "labels.csv"
-    clipping = replace(clipping, slicing="first", pad_end=True, silence_db=None, normalize=False)
+    clipping = replace(clipping, slicing="first", overlap=0.0, pad_end=True, silence_db=None, normalize=False)
+    if is_prepared(path):
+        clipping = Clipping(**ShardedSounds(path).clipping)
     sounds = load_sounds(str(path), labels_csv=str(labels_csv) if labels_csv.is_file() else None, clipping=clipping)
     other_rate, other_length = _count_others(path, clipping)
-    if other_rate or other_length:
-        tqdm.write(
-            f"{path}: {other_rate} files were resampled to {clipping.sample_rate_hz} Hz and {other_length} cut or filled up to"
-            f" {clipping.length_samples} samples."
-        )
+    resampled = f"{other_rate} of the files were resampled to {clipping.sample_rate_hz} Hz"
+    resized = f"{other_length} of the files were cut or filled up to {clipping.length_samples} samples"
+    for changed, told in ((other_rate, resampled), (other_length, resized)):
+        if changed:
+            tqdm.write(one_line(f"{path}: {told}."))
     return drawn(sounds, count, seed)
 
 

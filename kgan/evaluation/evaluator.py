@@ -22,6 +22,17 @@ BATCH_SIZE = 64
 MEL_FFT_SAMPLES = 2048
 
 
+def check_length(sounds):
+    """Raise an error where clips are shorter than what tells their pitch and their mel spectrogram.
+
+    Raises:
+        InputError: they are shorter than 0.128 s or 2048 samples.
+    """
+    length_samples, least = sounds.waveforms([0]).shape[1], max(round(FRAME_S * sounds.sample_rate_hz), MEL_FFT_SAMPLES)
+    if length_samples < least:
+        raise InputError(f"Scores need clips of at least {least} samples. Received: {length_samples}.")
+
+
 class Evaluator:
     """Scores sounds against the real ones that a generator was trained on.
 
@@ -48,11 +59,7 @@ class Evaluator:
         for name in self.metrics:
             if name in NEED_CLASSIFIER and classifier is None:
                 raise InputError(f"The metric {name} needs a classifier. Received: none.")
-        length_samples, least = train.waveforms([0]).shape[1], round(FRAME_S * train.sample_rate_hz)
-        if length_samples < max(least, MEL_FFT_SAMPLES):
-            raise InputError(
-                f"Scores need clips of at least {max(least, MEL_FFT_SAMPLES)} samples. Received: {length_samples}."
-            )
+        check_length(train)
         self.classifier, self.splits, self.compared, self.seed = classifier, splits, compared, seed
         self.log_mel = LogMel(train.sample_rate_hz, MEL_FFT_SAMPLES)
         self._real = _Observed(drawn(train, references, seed), self, references)

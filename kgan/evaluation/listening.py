@@ -8,7 +8,7 @@ from kgan.audio.pictures import bar_chart, contact_sheet
 from kgan.audio.signal import mono
 from kgan.errors import InputError
 from kgan.evaluation.diversity import nearest_neighbours
-from kgan.evaluation.evaluator import BATCH_SIZE, MEL_FFT_SAMPLES, REFERENCE_SOUNDS, drawn
+from kgan.evaluation.evaluator import BATCH_SIZE, MEL_FFT_SAMPLES, REFERENCE_SOUNDS, check_length, drawn
 from kgan.evaluation.log_mel import LogMel
 from kgan.evaluation.pitch_scores import in_tune
 from kgan.files import whole_folder
@@ -37,10 +37,11 @@ def listen(synthesizer, train, test, folder, count=10, seed=0):
         The text of `listening.md`.
 
     Raises:
-        InputError: no test sound has labels that the generator knows.
+        InputError: no test sound has labels that the generator knows, or they are shorter than 0.128 s or 2048 samples.
         OSError: the folder exists and is not empty, or cannot be written.
     """
     test = _known(test, synthesizer.labels)
+    check_length(test)
     labels = {kind: test.labels[kind] for kind in synthesizer.labels.kinds}
     rate_hz, pitches = synthesizer.sample_rate_hz, labels.get("pitch")
     real = mono(test.waveforms())

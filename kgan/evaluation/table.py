@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from kgan.audio.pictures import drawn, png_of
 from kgan.errors import InputError
 from kgan.files import whole_file
+from kgan.text import in_markdown, printable
 
 REAL_TEST = "Real (test)"
 SUFFIXES = (".md", ".csv", ".json", ".png")
@@ -106,7 +108,7 @@ def to_markdown(result):
     lines.append(["---"] * len(lines[0]))
     for row in result["rows"]:
         told = [f"{row[name]:,}" if name in row else "" for _, name in counts]
-        lines.append([row["experiment"], *told, *(_cell(name, row) for name in columns)])
+        lines.append([in_markdown(row["experiment"]), *told, *(_cell(name, row) for name in columns)])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return "\n".join([table, "", *describe(result)]) + "\n"
 
@@ -119,7 +121,7 @@ def describe(result):
         compared = f"The inception score is of all sounds, in {settings['splits']} splits; the other scores are {compared}"
     else:
         compared = f"Scores are {compared}"
-    lines = [f"Data: {settings['data']}. {compared}"]
+    lines = [f"Data: {in_markdown(settings['data'])}. {compared}"]
     if classifier:
         accuracy = f"{classifier['label']} right in {classifier['accuracy']:.1%}"
         if "pitch_accuracy" in classifier:
@@ -128,8 +130,8 @@ def describe(result):
             f"Classifier: {classifier['architecture']} {classifier['fingerprint']}, {accuracy} of {classifier['test_sounds']:,}"
             " test sounds. Scores of other classifiers are not comparable."
         )
-    lines += [f"Warning: {row['experiment']}: {text}" for row in result["rows"] for text in row["warnings"]]
-    lines += [f"Not scored: {name}: {reason}" for name, reason in result["failed"].items()]
+    lines += [in_markdown(f"Warning: {row['experiment']}: {text}") for row in result["rows"] for text in row["warnings"]]
+    lines += [in_markdown(f"Not scored: {name}: {reason}") for name, reason in result["failed"].items()]
     return lines
 
 
@@ -139,12 +141,12 @@ def to_csv(result):
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(result["rows"])
+    writer.writerows(row | {"experiment": printable(row["experiment"])} for row in result["rows"])
     return text.getvalue()
 
 
 def to_png(result):
-    """Return a picture: a panel for each score, a bar for each row, and a line at the real test sounds' score."""
+    """Return the bytes of a PNG: a panel for each score, a bar for each row, and a line at the real test sounds' score."""
     from matplotlib.figure import Figure
 
     columns, rows = _columns(result), result["rows"]
@@ -152,21 +154,22 @@ def to_png(result):
     down = -(-len(columns) // across)
     figure = Figure(figsize=(3.2 * across + 1.2, (0.32 * len(rows) + 0.8) * down), layout="constrained")
     axes = figure.subplots(down, across, squeeze=False, sharey=True)
-    names = [row["experiment"] for row in rows]
+    colors = ["#9aa5b1" if row["experiment"].startswith("Real (") else "#1f4e79" for row in rows]
     for ax, name in zip(axes.flat, columns, strict=False):
         values = [row.get(name) for row in rows]
-        colors = ["#9aa5b1" if each.startswith("Real (") else "#1f4e79" for each in names]
         deviations = [row.get(f"{name}_std") or 0.0 for row in rows]
-        ax.barh(names, [value or 0.0 for value in values], xerr=deviations if any(deviations) else None, color=colors)
+        xerr = deviations if any(deviations) else None
+        ax.barh(range(len(rows)), [value or 0.0 for value in values], xerr=xerr, color=colors)
         real = next((row.get(name) for row in rows if row["experiment"] == REAL_TEST), None)
         if real is not None:
             ax.axvline(real, color="#c0392b", linewidth=1)
         ax.set_title(f"{COLUMNS[name].heading} ({_HINTS[COLUMNS[name].better]})", fontsize=8)
         ax.tick_params(labelsize=7)
+    axes[0, 0].set_yticks(range(len(rows)), [drawn(row["experiment"]) for row in rows])
     axes[0, 0].invert_yaxis()
     for ax in axes.flat[len(columns) :]:
         ax.set_axis_off()
-    return _png(figure)
+    return png_of(figure)
 
 
 def curves(runs, real=None, best_step=None, over="step"):
@@ -190,7 +193,8 @@ def curves(runs, real=None, best_step=None, over="step"):
     axes = figure.subplots(down, across, squeeze=False, sharex=True)
     for ax, name in zip(axes.flat, names, strict=False):
         for (run, rows), color in zip(runs.items(), itertools.cycle(LINE_COLORS)):
-            ax.plot([row[over] for row in rows], [row[name] for row in rows], marker=".", linewidth=1, color=color, label=run)
+            line = {"marker": ".", "linewidth": 1, "color": color, "label": drawn(run)}
+            ax.plot([row[over] for row in rows], [row[name] for row in rows], **line)
         if real and name in real:
             ax.axhline(real[name], color="#c0392b", linewidth=1, label="real")
         if best_step is not None:
@@ -202,13 +206,7 @@ def curves(runs, real=None, best_step=None, over="step"):
     axes[0, 0].legend(fontsize=7)
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
-    return _png(figure)
-
-
-def _png(figure):
-    png = io.BytesIO()
-    figure.savefig(png, dpi=100)
-    return png.getvalue()
+    return png_of(figure)
 
 
 def _columns(result):

@@ -1,5 +1,10 @@
 """The model card: what an exported generator is, for whoever finds its folder."""
 
+import json
+import shlex
+
+from kgan.text import in_markdown, one_line
+
 LICENCES = {
     "notes": "rendered from the SoundFont TimGM6mb, which is under the GNU General Public License 2",
     "nsynth": "NSynth is under Creative Commons Attribution 4.0",
@@ -40,14 +45,14 @@ def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=N
     }
     asked = "".join(f", {name}=tf.constant(-1)" for name in (labels.inputs.values() if labels else ()))
     means = "  # -1: any; names are numbered in assets/generator.yaml" if kinds else ""
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    table = "\n".join(f"| {kind} | {in_markdown(value)} |" for kind, value in rows.items())
     scored = "not evaluated"
     if scores:
         scored = "\n".join(["| score | |", "|---|---|", *(f"| {kind} | {value:.4g} |" for kind, value in scores.items())])
-    return f"""# {name}
+    folder = f"./{name}" if name.startswith("-") else name
+    return f"""# {in_markdown(name)}
 
-A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.yaml` holds all its settings, and
-`kgan train --config {name}/1/assets/config.yaml --run runs/again` trains it anew.
+A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.yaml` holds all its settings.
 
 | | |
 |---|---|
@@ -60,13 +65,19 @@ A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.y
 ## Use
 
 ```bash
-kgan generate {name} --count 16 --seed 7      # WAV files and a picture of them
+kgan generate {_quoted(folder)} --count 16 --seed 7      # WAV files and a picture of them
+kgan train --config {_quoted(f"{folder}/1/assets/config.yaml")} --run runs/again      # trains it anew
 ```
 
 ```python
 import tensorflow as tf
 
-model = tf.saved_model.load("{name}/1")       # or a higher version
+model = tf.saved_model.load({json.dumps(f"{name}/1", ensure_ascii=False)})       # or a higher version
 audio = model.signatures["sample"](count=tf.constant(4), seed=tf.constant(7, tf.int64){asked})["audio"]{means}
 ```
 """
+
+
+def _quoted(path):
+    """Return a path as a shell takes it, in one line."""
+    return shlex.quote(one_line(path))

@@ -1,5 +1,9 @@
 """SavedModels: written for TensorFlow Serving, read back without the code that trained them."""
 
+import contextlib
+import os
+import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +11,12 @@ import tensorflow as tf
 import yaml
 
 from kgan.errors import InputError
-from kgan.files import whole_folder
+from kgan.files import tensorflow_path, whole_folder
 from kgan.labels import ANY, Labels
 from kgan.serving.model_card import model_card
 from kgan.serving.warmup import write_warmup_requests
 from kgan.synthesizer import Synthesizer, item_latents
+from kgan.text import one_line
 
 CONFIG_FILE = "assets/config.yaml"  # the run's own: --config takes it
 GENERATOR_FILE = "assets/generator.yaml"
@@ -52,9 +57,10 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
         The version's folder, a `Path`.
 
     Raises:
-        InputError: the folder cannot be written, or the disk is full.
+        InputError: the folder cannot be written, its path is not UTF-8, or the disk is full.
     """
     folder = Path(folder).expanduser().resolve()  # its name is the model's
+    model_name = Path(tensorflow_path(folder)).name
     version = folder / str(max(_versions(folder), default=0) + 1)
     try:
         with whole_folder(version) as scratch:
@@ -64,11 +70,11 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
             facts = {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}
             facts = yaml.safe_dump(facts, default_flow_style=None, sort_keys=False)  # the order of kinds is that of the inputs
             (scratch / GENERATOR_FILE).write_text(facts, encoding="utf-8")
-            write_warmup_requests(scratch, folder.name, synthesizer)
+            write_warmup_requests(scratch, model_name, synthesizer)
             size_bytes = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
             sizes = synthesizer.parameters, size_bytes
             config = yaml.safe_load(config_yaml)
-            card = model_card(folder.name, config, synthesizer.step, *sizes, sounds, scores, synthesizer.labels)
+            card = model_card(model_name, config, synthesizer.step, *sizes, sounds, scores, synthesizer.labels)
             (scratch / CARD_FILE).write_text(card, encoding="utf-8")
     except (OSError, tf.errors.OpError) as error:  # TensorFlow's own writer does not raise OSError
         reason = error.message.rpartition("; ")[2] if isinstance(error, tf.errors.OpError) else error.strerror
@@ -122,7 +128,7 @@ def save_functions(synthesizer, functions, folder, stored=None):
     module = tf.Module()
     stored = [weight.value for weight in synthesizer.generator.weights] if stored is None else stored
     module.weights = [*stored, *(weight.value for weight in synthesizer.representation.weights)]
-    tf.saved_model.save(module, str(folder), signatures=functions)
+    tf.saved_model.save(module, tensorflow_path(folder), signatures=functions)
 
 
 def _checked(synthesizer, latents, *given):
@@ -148,7 +154,7 @@ def _label_rules(labels, given, *others):
     for kind, values in given.items():
         known = tf.constant([*labels.values[kind], *others], tf.int32)
         allowed = tf.reduce_all(tf.reduce_any(values[..., tf.newaxis] == known, axis=-1))
-        rules.append(tf.debugging.Assert(allowed, [f"`{kind}` must be {labels.listed(kind)}. Received:", values]))
+        rules.append(tf.debugging.Assert(allowed, [one_line(f"`{kind}` must be {labels.listed(kind)}. Received:"), values]))
     return rules
 
 
@@ -179,7 +185,8 @@ class SavedSynthesizer(Synthesizer):
         except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             raise _not_ours(folder, f"{CONFIG_FILE} or {GENERATOR_FILE} is missing or not kgan's") from error
         try:
-            self._loaded = tf.saved_model.load(str(folder))
+            with _plain_path(folder) as path:
+                self._loaded = tf.saved_model.load(path)
         except Exception as error:  # what the loader raises depends on what is broken
             raise _not_ours(folder, " ".join(str(error).split())) from error
         missing = set(SIGNATURES) - set(self._loaded.signatures)
@@ -196,6 +203,18 @@ class SavedSynthesizer(Synthesizer):
     def audio(self, latents, *labels):
         given = dict(zip(self.labels.inputs.values(), labels, strict=True))
         return self._loaded.signatures["serving_default"](latents=latents, **given)["audio"]
+
+
+@contextlib.contextmanager
+def _plain_path(folder):
+    """Yield a path of a folder for TensorFlow's loader, which takes names for patterns and knows those in UTF-8 alone."""
+    if os.sep == "\\" or not re.search("[\\[*?\\\\\ud800-\udfff]", str(folder)):
+        yield str(folder)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        link = Path(scratch) / "model"
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        yield str(link)
 
 
 def saved_model_version(folder):

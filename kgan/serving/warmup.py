@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from kgan.files import tensorflow_path
 from kgan.labels import ANY
 
 
@@ -29,7 +30,7 @@ def write_warmup_requests(folder, name, synthesizer):
     }
     file = folder / "assets.extra" / "tf_serving_warmup_requests"
     file.parent.mkdir()
-    with tf.io.TFRecordWriter(str(file)) as writer:
+    with tf.io.TFRecordWriter(tensorflow_path(file)) as writer:
         for signature, values in inputs.items():
             request = predict_pb2.PredictRequest()
             request.model_spec.name, request.model_spec.signature_name = name, signature

@@ -28,6 +28,7 @@ from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.strategy import build_strategy, check_same, is_chief, is_multiworker
 from kgan.synthesizer import Synthesizer
+from kgan.text import one_line
 from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
 from kgan.training.fine_tune import start_from, train_new_critic
 from kgan.training.run_folder import RunFolder
@@ -135,7 +136,7 @@ def train(config, run: RunFolder):
         *([Together()] if is_multiworker(strategy) else []),
     ]
     begun = f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds."
-    tqdm.write(f"{begun} Ctrl-C ends it cleanly.\n{gan.labels.described(config.conditioning.labels, sounds)}")
+    tqdm.write(f"{one_line(begun)} Ctrl-C ends it cleanly.\n{gan.labels.described(config.conditioning.labels, sounds)}")
     try:
         lost = _fit(gan, dataset, callbacks)
     finally:
@@ -166,7 +167,7 @@ def _train_beside(gan, dataset, training):
 
 def _export(synthesizer, config, run):
     version = export_saved_model(synthesizer, config.to_yaml(), run.saved_model, **run.facts(synthesizer.step))
-    tqdm.write(f"Sounds and pictures: {run.samples}. SavedModel: {version}.")
+    tqdm.write(one_line(f"Sounds and pictures: {run.samples}. SavedModel: {version}."))
 
 
 def _compare(synthesizer, sounds, seed):

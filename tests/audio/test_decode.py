@@ -63,9 +63,9 @@ def test_mono_becomes_stereo_by_copying(tmp_path):
         (3, [0, 2], [1, 2]),  # left, right, centre
         (4, [0, 2], [1, 3]),  # left, right, left behind, right behind
         (5, [0, 2, 3], [1, 2, 4]),
-        (6, [0, 2, 4], [1, 2, 5]),  # the fourth holds low frequencies
-        (7, [0, 2, 4, 5], [1, 2, 4, 6]),
-        (8, [0, 2, 4, 6], [1, 2, 5, 7]),
+        (6, [0, 2, 3, 4], [1, 2, 3, 5]),  # the fourth holds low frequencies
+        (7, [0, 2, 3, 4, 5], [1, 2, 3, 4, 6]),
+        (8, [0, 2, 3, 4, 6], [1, 2, 3, 5, 7]),
     ],
 )
 def test_many_channels_become_two_by_their_sides(rng, channels, left, right):
@@ -101,7 +101,7 @@ def test_bad_files_are_told_in_words(tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
     for name, reason in [
-        ("empty.wav", "cannot be decoded: "),
+        ("empty.wav", "is empty$"),
         ("text.wav", "cannot be decoded: Format not recognised; Invalid data found when processing input$"),
         ("none.wav", "holds no samples"),
         ("nan.wav", "holds NaN or infinite samples"),
@@ -267,6 +267,78 @@ def test_what_cannot_seek_is_read(tmp_path):
     for options in ({"format": "WAV"}, {"format": "MP3"}, {"format": "FLAC"}):
         content = encoded(sine(), **options)
         np.testing.assert_array_equal(read_audio(Pipe(content), RATE_HZ).audio, read_audio(io.BytesIO(content), RATE_HZ).audio)
+
+
+def id3(content):
+    """Return an ID3v2 tag."""
+    sizes = bytes(len(content) >> 7 * place & 127 for place in (3, 2, 1, 0))
+    return b"ID3\x03\x00\x00" + sizes + content
+
+
+def test_files_inside_another_s_header_or_chunks_are_no_parts_of_it():
+    """A picture or a sample may be kept there."""
+    mp3, flac = encoded(sine(), format="MP3"), encoded(sine(), format="FLAC")
+    inner = encoded(sine(0.5, frequency_hz=880.0), format="WAV")
+    block = b"\x02" + len(flac).to_bytes(3, "big") + flac  # a FLAC file's block of an application
+    for content in (
+        wav(b"JUNK" + struct.pack("<I", len(inner)) + inner, data(sine()), riff_bytes=44 + len(inner) + 2 * RATE_HZ),
+        id3(b"GEOB" + struct.pack(">I", len(mp3)) + b"\0\0\0" + mp3) + mp3,
+        id3(bytes(100)) + id3(bytes(50)) + mp3,
+        flac[:42] + block + flac[42:],
+    ):
+        decoded = read_audio(io.BytesIO(content), RATE_HZ).audio[:, 0]
+        assert len(decoded) == RATE_HZ
+        spectrum = np.abs(np.fft.rfft(decoded[1600:-1600] * np.hanning(RATE_HZ - 3200), RATE_HZ))
+        assert np.argmax(spectrum) == 440
+
+
+def test_a_tag_of_each_of_joined_files_is_no_sound():
+    part = id3(bytes(30)) + encoded(sine(), format="MP3")
+    decoded = read_audio(io.BytesIO(part + part), RATE_HZ)
+    alone = read_audio(io.BytesIO(part), RATE_HZ).audio
+    np.testing.assert_array_equal(decoded.audio, np.concatenate([alone, alone]))
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_that_lacks_pages_says_so(subtype):
+    content = encoded(sine(20.0), format="OGG", subtype=subtype)
+    middle = len(content) // 2
+    flipped = bytearray(content)
+    flipped[middle] ^= 0xFF
+    for damaged in (content[:middle] + content[middle + 3000 :], bytes(flipped)):
+        decoded = read_audio(io.BytesIO(damaged), RATE_HZ)
+        assert 1.0 < len(decoded.audio) / RATE_HZ <= 20.0
+        assert decoded.remarks == ["is damaged: some of its pages are missing or broken"]
+    assert read_audio(io.BytesIO(content), RATE_HZ).remarks == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"ffconcat version 1.0\nfile other.flac\n",
+        b"#EXTM3U\n#EXTINF:1,\nother.flac\n",
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+        "hello".encode("utf-16") * 100,
+    ],
+    ids=["ffconcat", "playlist", "session", "utf-16"],
+)
+def test_what_names_other_files_or_is_no_sound_is_not_opened(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("other.flac", sine(), RATE_HZ)
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        read_audio("a.wav", RATE_HZ)
+
+
+def test_a_size_of_the_whole_file_that_is_wrong_says_nothing_of_its_sound():
+    decoded = read_audio(io.BytesIO(wav(data(sine()), riff_bytes=999_999)), RATE_HZ)
+    assert (len(decoded.audio), decoded.remarks) == (RATE_HZ, [])
+
+
+def test_a_tone_that_a_lower_rate_cannot_hold_is_not_said_to_cancel():
+    high = sine(1.0, 44100, 12000.0) * np.hanning(44100)
+    for audio in (high, np.stack([high, high], axis=1)):
+        assert np.abs(read_audio(io.BytesIO(encoded(audio, 44100, format="WAV")), RATE_HZ).audio).max() < 1e-3
 
 
 def test_the_stream_of_sound_is_chosen_and_others_are_told(tmp_path):

@@ -68,7 +68,6 @@ def check_what_is_named(tmp_path):
     fill(tmp_path, "good.wav", "closed/1.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere.txt")  # would not have been a sound
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "closed").chmod(0)
     with without_privileges():

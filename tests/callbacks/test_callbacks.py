@@ -1,7 +1,5 @@
 import csv
-import json
 import os
-import shutil
 import signal
 from types import SimpleNamespace
 
@@ -15,22 +13,9 @@ from kgan.audio.decode import read_audio
 from kgan.callbacks import Board, Budget, Checkpoint, HealthWatch, HistoryCSV, Interrupt, Preview, ProgressBar, Throughput
 from kgan.callbacks.board import write_map
 from kgan.callbacks.health_watch import diagnose_audio, diagnose_gaps
-from kgan.data.pipeline import training_dataset
-from kgan.files import whole_folder
 from kgan.gans import DCGAN, WGANGP
 from kgan.representations import Wave
 from kgan.synthesizer import Synthesizer
-
-
-@pytest.fixture
-def fit(tiny_sounds):
-    """Return a function that trains a DCGAN for some steps with callbacks."""
-
-    def run(gan, steps, callbacks):
-        dataset = training_dataset(tiny_sounds, Wave(), batch_size=4, n_critic=gan.n_critic, start_step=int(gan.step))
-        gan.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=callbacks)
-
-    return run
 
 
 class BreakAt(keras.callbacks.Callback):
@@ -44,78 +29,6 @@ class BreakAt(keras.callbacks.Callback):
         if int(self.model.step) == self.step:
             weight = self.model.generator.trainable_variables[0]
             weight.assign(weight * np.nan)
-
-
-# Checkpoint
-
-
-def test_checkpoint_restores_everything(make_gan, fit, tmp_path, weights_of):
-    gan = make_gan(DCGAN, ema_decay=0.9)
-    fit(gan, 3, [Checkpoint(tmp_path / "checkpoints")])
-    state = json.loads((tmp_path / "checkpoints/step_00000003/state.json").read_text())
-    assert state["step"] == 3
-    assert state["training_s"] > 0
-    fresh, checkpoint = make_gan(DCGAN, ema_decay=0.9), Checkpoint(tmp_path / "checkpoints")
-    assert checkpoint.restore(fresh) == 3
-    assert checkpoint.training_s == state["training_s"]
-    assert checkpoint.training_cpu_s == state["training_cpu_s"] > 0
-    for mine, expected in zip(weights_of(fresh), weights_of(gan), strict=True):
-        np.testing.assert_array_equal(mine, expected)
-
-
-def test_checkpoint_keeps_the_newest(make_gan, fit, tmp_path):
-    fit(make_gan(DCGAN), 5, [Checkpoint(tmp_path, every_minutes=1e-9, keep=2)])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step_00000004", "step_00000005"]
-
-
-def test_checkpoint_falls_back_to_the_one_before(make_gan, fit, tmp_path, capsys):
-    fit(make_gan(DCGAN), 3, [Checkpoint(tmp_path, every_minutes=1e-9)])
-    broken = tmp_path / "step_00000003" / "weights.npz"
-    broken.write_bytes(broken.read_bytes()[:1000])
-    gan = make_gan(DCGAN)
-    assert Checkpoint(tmp_path).restore(gan) == 2
-    assert int(gan.step) == 2
-    assert "step_00000003 cannot be read; trying the one before" in capsys.readouterr().out
-    broken.write_bytes(b"")
-    copy = tmp_path / "step_00000002_good"
-    shutil.copytree(tmp_path / "step_00000002", copy)
-    again = Checkpoint(tmp_path, keep=2)
-    assert again.restore(gan) == 2
-    fit(gan, 1, [again])  # reaches step 3 again, and replaces what could not be read
-    names = ["step_00000002", "step_00000002_good", "step_00000003", "unreadable_step_00000003"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
-    assert Checkpoint(tmp_path).restore(make_gan(DCGAN)) == 3
-    broken.write_bytes(b"")
-    (tmp_path / "step_00000002" / "state.json").unlink()
-    with pytest.raises(OSError, match=r"No checkpoint can be read: .*step_00000003.*step_00000002"):
-        Checkpoint(tmp_path).restore(gan)
-    assert Checkpoint(tmp_path / "none").restore(gan) == 0
-
-
-def test_a_full_disk_loses_no_checkpoint(make_gan, fit, tmp_path):
-    """A limit on the size of files stands for the disk: the system refuses the write."""
-    resource = pytest.importorskip("resource")
-    gan = make_gan(DCGAN)
-    fit(gan, 1, [Checkpoint(tmp_path)])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    try:
-        with pytest.raises(OSError):
-            fit(gan, 1, [Checkpoint(tmp_path)])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
-    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
-    assert Checkpoint(tmp_path).restore(make_gan(DCGAN)) == 1
-
-
-def test_reading_a_checkpoint_leaves_a_writer_alone(make_gan, fit, tmp_path):
-    """Listening to a run while it trains must not touch what it is writing."""
-    fit(make_gan(DCGAN), 1, [Checkpoint(tmp_path)])
-    with whole_folder(tmp_path / "step_00000002") as scratch:
-        Checkpoint(tmp_path).restore(make_gan(DCGAN))
-        assert scratch.exists()
 
 
 # HealthWatch

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -82,12 +84,29 @@ def test_shift_moves_and_fills_with_silence():
     assert starts == set(range(-10, 11))
 
 
+@pytest.fixture(params=["as installed", "without tensorflow-io"])
+def ways_to_fade(request, monkeypatch):
+    if request.param == "without tensorflow-io":
+        monkeypatch.setitem(sys.modules, "tensorflow_io", None)
+
+
+@pytest.mark.usefixtures("ways_to_fade")
 def test_fade_by_hand():
     made = changed(np.ones((2, 20), np.float32), fade_samples=5)
     ramp = np.linspace(0, 1, 5)
     np.testing.assert_allclose(made[1], np.concatenate([ramp, np.ones(10), ramp[::-1]]), atol=1e-6)
     with pytest.raises(InputError, match=r"at most half a clip, 10\. Received: 11"):
         changed(np.ones((2, 20), np.float32), fade_samples=11)
+
+
+@pytest.mark.parametrize("shape", [(5, 64), (3, 65, 2)])
+@pytest.mark.parametrize("samples", [1, 2, 9, 32])
+def test_without_tensorflow_io_fades_are_the_same_samples(shape, samples, rng, monkeypatch):
+    pytest.importorskip("tensorflow_io")
+    audio = rng.uniform(-1, 1, shape).astype(np.float32)
+    by_tensorflow_io = changed(audio, fade_samples=samples)
+    monkeypatch.setitem(sys.modules, "tensorflow_io", None)
+    np.testing.assert_array_equal(changed(audio, fade_samples=samples), by_tensorflow_io)
 
 
 @pytest.mark.parametrize(("option", "axis"), [("time_mask_frames", 1), ("frequency_mask_bins", 2)])

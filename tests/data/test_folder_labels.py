@@ -116,6 +116,53 @@ def test_folders_called_as_splits_are_splits(fill, capsys):
         load_sounds(str(fill("kick/1.wav") / "Train"), "train", clipping=CLIPPING)
 
 
+def test_what_lies_beside_folders_of_splits_is_left_out_and_named(fill):
+    """Neither do splits become classes, nor are sounds for the test trained on."""
+    folder = fill("train/kick/1.wav", "train/hat/2.wav", "test/kick/3.wav", "demo.wav", "extra/4.wav")
+    (folder / "BAD.wav").write_bytes(b"")
+    sounds = load_sounds(str(folder), clipping=CLIPPING)
+    assert list(sounds.ids) == ["train/hat/2.wav#0", "train/kick/1.wav#0"]
+    assert sounds.label_names == {"class": ["hat", "kick"]}
+    told = "lies beside folders for splits, such as train"
+    assert sounds.skipped == dict.fromkeys(["BAD.wav", "demo.wav", "extra/4.wav"], told)
+
+
+def test_one_folder_called_as_a_split_beside_others_is_a_class(fill):
+    source = FolderSource(fill("test/1.wav", "tone/2.wav"))
+    assert (source.label_names, source.left_out) == ({"class": ["test", "tone"]}, {})
+
+
+def test_one_name_of_nsynth_among_others_says_nothing(fill):
+    source = FolderSource(fill("kick/bass_synthetic_033-022-050.wav", "kick/1.wav", "hat/2.wav"))
+    assert source.label_names == {"class": ["hat", "kick"]}
+
+
+def test_a_name_of_nsynth_with_a_pitch_that_is_none_is_no_note(fill):
+    source = FolderSource(fill("bass_synthetic_033-200-050.wav"))
+    assert labels_of(source) == {"bass_synthetic_033-200-050.wav": {}}
+
+
+def test_a_file_that_may_be_read_later_is_read_then(fill):
+    folder = fill("1.wav", "2.wav")
+    key = FolderSource(folder).description
+    (folder / "2.wav").chmod(0)
+    closed = FolderSource(folder).description
+    (folder / "2.wav").chmod(0o644)
+    assert FolderSource(folder).description == key
+    assert closed != key or os.geteuid() == 0  # who may read all
+
+
+def test_names_that_are_the_same_once_spelt_out_are_told(fill):
+    folder = fill("a.wav")
+    content = (folder / "a.wav").read_bytes()
+    for name in (b"\xff.wav", b"\\xff.wav"):
+        with open(os.fsencode(folder) + b"/" + name, "wb") as file:
+            file.write(content)
+    source = FolderSource(folder)
+    assert len(source) == 2
+    assert source.left_out == {"\\xff.wav": "is the name of two files, one of which has it in another encoding"}
+
+
 def test_a_split_that_has_no_folder_is_drawn_from_the_first(fill):
     folder = fill(*(f"train/{i}.wav" for i in range(60)), *(f"test/{i}.wav" for i in range(5)))
     train, valid, test = ([str(clip_id) for clip_id in part.ids] for part in load_splits(str(folder), clipping=CLIPPING))
@@ -210,6 +257,9 @@ def test_the_built_in_notes_are_as_they_are(capsys, tmp_path, options, told):
             ["--model", "wgan", "--optimizer.beta_1", "0.9"],
             "only where `optimizer.name` is adam. Received: 0.9 beside rmsprop.",
         ),
+        (["--conditioning.labels", "[]", "--conditioning.weight", "2"], "only where `conditioning.labels` is set."),
+        (["--data.labels_csv", ""], "`data.labels_csv` must have a value; null is none. Received: an empty text."),
+        (["--data.silence_db", "5"], "`data.silence_db`"),
         (["--scores.patience", "3"], "`scores.patience` has an effect only where `scores.every_steps` is set."),
     ],
 )
@@ -283,6 +333,11 @@ def test_names_stay_names_in_the_files_that_are_written(fill, capsys, tmp_path):
     assert line == "kgan: error: `class` must be one of hat, kick, snare, dry. Received: 2."
 
 
+def test_a_label_is_asked_for_once(finished_run, capsys, tmp_path):
+    options = ["--pitch", 60, "--label", "pitch=67", "--out", tmp_path / "out"]
+    assert "Received: pitch, 2 times." in refused(capsys, "generate", finished_run, *options)
+
+
 def test_the_best_of_a_saved_model_is_refused(finished_run, capsys, tmp_path):
     for command, out in (("generate", "a"), ("listen", "b"), ("evaluate", "c.md")):
         line = refused(capsys, command, finished_run / "saved_model", "--best", "--out", tmp_path / out)
@@ -301,7 +356,7 @@ def test_what_is_missing_of_a_file_is_said_by_the_command(fill, capsys, tmp_path
     assert main(["prepare", str(folder), "--out", str(tmp_path / "out"), "--data.length_samples", "128"]) == 0
     out = capsys.readouterr().out
     assert "1 sound was skipped:\n  gone cannot be read: No such file or directory\n" in out
-    assert "1 sound was used, but not whole:\n  cut.wav is cut short: 356 of 512 bytes are there\n" in out
+    assert "1 sound was used, with a remark:\n  cut.wav is cut short: 356 of 512 bytes are there\n" in out
     assert "3 clips of 2 sounds are in" in out
     assert load_sounds(str(tmp_path / "out"), clipping=Clipping(length_samples=128)).remarks == {
         "cut.wav": "is cut short: 356 of 512 bytes are there"

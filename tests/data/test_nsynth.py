@@ -233,6 +233,46 @@ def test_an_archive_is_told_by_its_members(extracted, archive, tmp_path):
     np.testing.assert_array_equal(sounds.waveforms([list(sounds.ids).index(f"{NAMES[3]}#0")])[0], note(9))
 
 
+def test_an_archive_is_damaged_wherever_it_is(archive, extracted, tmp_path):
+    """tarfile takes a damaged header, or the end of the file, for the end of the archive, and checks no checksum of gzip."""
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    archive.write_bytes(content)
+    plain = tmp_path / "nsynth-test.jsonwav.tar"
+    with tarfile.open(plain, "w") as file:
+        file.add(extracted, "nsynth-test")
+    with tarfile.open(plain) as file:
+        second = file.getmembers()[-2]
+    whole = plain.read_bytes()
+    for path, damaged in (
+        (archive, bytes(content)),
+        (plain, whole[: second.offset]),  # between two members
+        (plain, whole[: second.offset] + b"x" + whole[second.offset + 1 :]),  # in a header
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=f"{path.name} is damaged: .* Fetch it again"):
+            find_source(str(path))
+    plain.write_bytes(whole)
+    assert len(find_source(str(plain))) == 5
+
+
+def at_no_time(member):
+    member.mtime = 0
+    return member
+
+
+def test_an_archive_of_other_contents_is_another_one(extracted, tmp_path):
+    """Also where names, sizes and times are the same."""
+    keys = []
+    for number in (3, 9):
+        changed(extracted / "audio" / f"{NAMES[3]}.wav", number)
+        path = tmp_path / f"{number}.tar"
+        with tarfile.open(path, "w") as file:
+            file.add(extracted, "nsynth-test", filter=at_no_time)
+        keys.append(find_source(str(path)).description)
+    assert keys[0] != keys[1]
+
+
 def test_a_tfrecord_that_is_replaced_is_read_anew(tfrecord):
     before = load_sounds(str(tfrecord), clipping=FOUR_SECONDS)
     records = list(tf.data.TFRecordDataset(str(tfrecord)).as_numpy_iterator())

@@ -104,7 +104,7 @@ def test_rates_and_channels():
         (np.zeros(0, np.float32), "holds no samples"),
         (np.array([0.1, np.nan], np.float32), "holds NaN or infinite samples"),
         (b"RIFF", "cannot be decoded"),
-        (b"", "cannot be decoded"),
+        (b"", "is empty"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_words(content, reason):

@@ -181,7 +181,8 @@ def test_files_of_another_rate_or_length_and_broken_ones(tmp_path, capsys):
     found = folder_sounds(tmp_path, CLIPPING, 10, seed=0)
     told = capsys.readouterr().out
     assert len(found) == 3  # silence is a sound, too: it is scored
-    assert "1 files were resampled to 16000 Hz and 1 cut or filled up to 2048 samples" in told
+    assert "1 of the files were resampled to 16000 Hz" in told
+    assert "1 of the files were cut or filled up to 2048 samples" in told
     assert "1 sound was skipped:\n  broken.wav cannot be decoded" in told
     expected = to_int16(soundfile.read(tmp_path / "long.wav")[0][:LENGTH])
     np.testing.assert_array_equal(found.audio[[str(i) for i in found.ids].index("long.wav#0")], expected)

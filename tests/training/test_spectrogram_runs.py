@@ -42,7 +42,7 @@ def test_train_resume_preview_generate_and_export(tmp_path, tiny_run_options, so
         assert first.files == second.files
         for array in first.files:
             np.testing.assert_array_equal(first[array], second[array], err_msg=array)
-        statistics = [first[array] for array in first.files if array.startswith("representation.")]
+        statistics = [first[array] for array in first.files if array.startswith("representation/")]
     assert [array.shape for array in statistics] == STATISTICS[name]
     assert all((array != 0).any() for array in statistics)
 

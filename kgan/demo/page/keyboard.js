@@ -40,7 +40,8 @@ export class Keyboard {
       key.disabled = !this.known(note);
       key.setAttribute("aria-label", noteName(note));
       const letter = CODES[note - this.first]?.replace("Key", "").replace("Semicolon", ";");
-      key.innerHTML = `<span>${letter ?? ""}</span>${note % 12 ? "" : `<span>${noteName(note)}</span>`}`;
+      const texts = [letter ?? "", ...(note % 12 ? [] : [noteName(note)])];
+      key.append(...texts.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
       const width = 100 / whites;
       key.style.left = `${black ? (white - 0.3) * width : white * width}%`;
       key.style.width = `${black ? 0.6 * width : width}%`;

@@ -180,13 +180,13 @@ element("dice").addEventListener("click", () => {
 model.sliders.forEach(([less, more], i) => {
   const line = document.createElement("label");
   line.className = "slider";
-  line.innerHTML = '<span></span><input type="range" step="0.1"><span></span>';
-  const [left, input, right] = line.children;
-  [left.textContent, right.textContent] = [less, more];
-  Object.assign(input, { min: -model.slider_range, max: model.slider_range, value: state.sliders[i] });
+  const input = document.createElement("input");
+  Object.assign(input, { type: "range", min: -model.slider_range, max: model.slider_range, step: 0.1, value: state.sliders[i] });
   input.setAttribute("aria-label", `${less} or ${more}`);
   input.addEventListener("input", () => { state.sliders[i] = +input.value; changed(); });
   input.addEventListener("dblclick", () => { input.value = 0; input.dispatchEvent(new Event("input")); });
+  const ends = [less, more].map((text) => Object.assign(document.createElement("span"), { textContent: text }));
+  line.append(ends[0], input, ends[1]);
   element("sliders").append(line);
 });
 

@@ -58,5 +58,5 @@ async function load(context, address) {
   if (!answer.ok) throw new Error(await answer.text());
   const wav = await answer.arrayBuffer();
   const buffer = await context.decodeAudioData(wav.slice(0));
-  return { wav, buffer, name: answer.headers.get("x-name") };
+  return { wav, buffer, name: decodeURIComponent(answer.headers.get("x-name") ?? "") };
 }
