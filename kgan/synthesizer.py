@@ -95,10 +95,10 @@ class Synthesizer:
 
     def _made(self, latents, *labels):
         """Return what the network makes of latents and labels, not decoded."""
-        if labels:
-            one_hot = self.labels.one_hot(dict(zip(self.labels.kinds, labels, strict=True)))
-            latents = tf.concat([latents, one_hot], axis=1)
-        return self.generator(latents, training=False)
+        if not labels:
+            return self.generator(latents, training=False)
+        one_hot = self.labels.one_hot(dict(zip(self.labels.kinds, labels, strict=True)))
+        return self.generator([latents, one_hot], training=False)
 
     def portable_audio(self, unrolled=False):
         """Return `audio` as a concrete function, `-> {"audio": ...}`, of operations that converters know, see `portable`."""

@@ -74,8 +74,8 @@ def conditional():
     keras.utils.set_random_seed(1)
     columns = {"pitch": [60, 62, 60, 64], "family": [2, 2, 0, 0]}
     labels = Labels(columns, [1, 3, 2, 1], {"family": ["bass", "brass", "flute"]})
-    generator = wave_generator(64, dim=4, latent_dim=LATENT_DIM + labels.width)
-    gan = WGANGP(generator, wave_critic(64, dim=2, outputs=1 + labels.width), labels=labels)
+    generator = wave_generator(64, dim=4, latent_dim=LATENT_DIM, label_width=labels.width)
+    gan = WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels)
     return Synthesizer(gan, Wave(64), 16000), generator
 
 

@@ -64,6 +64,18 @@ def test_only_the_synthesizer_decodes():
     assert callers == {"synthesizer.py"}
 
 
+def test_gans_use_private_names_of_keras_and_tensorflow_for_replicas_alone():
+    """A private name of an object that is not `self`, or a module that says that it is not for others."""
+    found = {
+        (path.name, node.attr)
+        for path in (ROOT / "kgan" / "gans").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and node.attr != "__init__"
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    }
+    assert found == {("replicas.py", "_maybe_symbolic_build"), ("replicas.py", "_all_reduce_sum_gradients")}
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -1,31 +1,38 @@
+"""The base of all GANs: one iteration, and Keras's contract."""
+
 import keras
 import tensorflow as tf
 
+from kgan.gans.checks import check_at_least, check_choice, check_networks, check_optimizers, checked_element
+from kgan.gans.replicas import own_rows, prepare, reported, share_of, summed, update
 from kgan.labels import Labels
-from kgan.noise import folded_seed, latent_noise, own_rows
-from kgan.strategy import is_multiworker
+from kgan.noise import DISTRIBUTIONS, folded_seed, latent_noise
 
 CONDITIONINGS = ("auxiliary", "projection")
 LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
 
 
 class AdversarialModel(keras.Model):
-    """A generator and a critic trained against each other; base of `DCGAN`, `WGAN` and `WGANGP`.
+    """A generator and a critic trained against each other; base of `DCGAN`, `WGAN`, `WGANGP` and `R1GAN`.
 
     One `train_step` is one whole iteration: `n_critic` critic steps, each on real examples of its own, then one generator
     step. Its random numbers are a pure function of `seed` and `step`, so a model that is saved, loaded and trained on
     goes through the same weights as one that was never interrupted.
 
-    With labels it is conditional. The generator takes one-hot labels beside the latents, `(batch, latent_dim + labels.width)`,
-    and the critic gives for each label value an output more, `(batch, 1 + labels.width)`. Fakes have the labels of the real
-    examples that they are compared with. What the further outputs are is `conditioning`:
+    With labels it is conditional. Fakes have the labels of the real examples that they are compared with. What the critic
+    says of the labels, `(batch, labels.width)`, is by `conditioning`:
     `"auxiliary"`: logits of a classifier, which learns from real examples what the generator then has to satisfy;
-    `"projection"`: scores of an example as one of that label; they are added to its score.
+    `"projection"`: scores of an example as one of each label; that of its own is added to its score.
+
+    A new GAN says what its losses are of scores, `critic_loss` and `generator_loss`, or of examples, `compute_critic_loss`
+    and `compute_generator_loss`, and lists in `term_names` what is reported of them.
 
     Args:
-        generator: `keras.Model` from latents `(batch, latent_dim)` to examples.
-        critic: `keras.Model` from examples to float32 scores `(batch, 1)`. Real and fake examples go through it in one batch,
-            so it must not mix the two: no batch normalisation.
+        generator: `keras.Model` from latents `(batch, latent_dim)` to examples; with labels, from two inputs, latents and
+            one-hot labels `(batch, labels.width)`.
+        critic: `keras.Model` from examples to a dictionary of float32 tensors: `score` `(batch, 1)` and with labels `labels`
+            `(batch, labels.width)`. Without labels it may return the score alone. Real and fake examples go through it in one
+            batch, so it must not mix the two: no batch normalisation.
         n_critic: critic steps in an iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
         ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
@@ -45,18 +52,21 @@ class AdversarialModel(keras.Model):
     examples for what the generator takes, by `best_generator`.
 
     Raises:
-        ValueError: an argument is out of its range, the networks do not fit the labels, or a batch does not divide by
-            `n_critic` or lacks a label.
+        ValueError: an argument is out of its range, the networks do not fit each other or the labels, the critic mixes
+            examples, or an element does not divide by `n_critic`, lacks a label or has examples of another shape.
 
     Reference:
         Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs". https://arxiv.org/abs/1610.09585
         Miyato and Koyama 2018, "cGANs with Projection Discriminator". https://arxiv.org/abs/1802.05637
     """
 
+    term_names = ("critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm")
+
     def __init__(
         self,
         generator,
         critic,
+        *,
         n_critic=1,
         latent_distribution="normal",
         ema_decay=None,
@@ -67,19 +77,14 @@ class AdversarialModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if n_critic < 1:
-            raise ValueError(f"`n_critic` must be at least 1. Received: n_critic={n_critic}")
+        labels = Labels() if labels is None else labels
+        check_at_least(1, n_critic=n_critic)
+        check_at_least(0, auxiliary_weight=auxiliary_weight)
+        check_choice(DISTRIBUTIONS, latent_distribution=latent_distribution)
+        check_choice(CONDITIONINGS, conditioning=conditioning)
         if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
             raise ValueError(f"`ema_decay` must be None or in [0, 1). Received: ema_decay={ema_decay}")
-        if conditioning not in CONDITIONINGS:
-            raise ValueError(f"`conditioning` must be one of {', '.join(CONDITIONINGS)}. Received: {conditioning!r}")
-        labels = labels or Labels()
-        if critic.output_shape[-1] != 1 + labels.width or generator.input_shape[-1] <= labels.width:
-            raise ValueError(
-                f"For {labels.width} label values the generator must take as many inputs beside the latents, and the critic"
-                " must give as many outputs beside a score."
-                f" Received: {generator.input_shape[-1]} and {critic.output_shape[-1]}"
-            )
+        check_networks(generator, critic, labels)
         self.generator = generator
         self.critic = critic
         self.n_critic = n_critic
@@ -89,7 +94,8 @@ class AdversarialModel(keras.Model):
         self.labels = labels
         self.conditioning = conditioning
         self.auxiliary_weight = auxiliary_weight
-        self.latent_dim = generator.input_shape[-1] - labels.width
+        self.latent_dim = generator.inputs[0].shape[1]
+        self.classifies = labels.width > 0 and conditioning == "auxiliary"
         self.ema_generator = None
         if ema_decay is not None:
             self.ema_generator = keras.models.clone_model(generator)
@@ -97,33 +103,129 @@ class AdversarialModel(keras.Model):
             self.ema_generator.trainable = False
         counter = {"dtype": "int64", "initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
         self.step = self.add_weight(name="step", shape=(), **counter)
-        self._classifies = labels.width > 0 and conditioning == "auxiliary"
-        names = (*self.term_names, *(LABEL_TERMS if self._classifies else ()))
+        names = (*self.term_names, *(LABEL_TERMS if self.classifies else ()))
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
-    # What a GAN adds to this base
+    # One iteration
 
-    term_names = ("critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm")
+    def train_step(self, data):
+        real, labels = self._split(data)
+        self._critic_steps(real, labels)
+        self.generator_step(labels[-1], folded_seed(self.seed, self.step, self.n_critic))
+        self._update_average()
+        self.step.assign_add(1)
+        return reported(self.get_metrics_result(), self.distribute_strategy)
+
+    def critic_step(self, real, labels, seed):
+        """Let the critic take a step on real examples, and on as many fake ones with the same one-hot labels."""
+        gradients, terms = (self._critic_gradients if tf.executing_eagerly() else self._traced)(real, labels, seed)
+        norm = _descend(gradients, self.critic_optimizer, self.critic)
+        self._record(terms | {"critic_gradient_norm": norm})
+
+    def generator_step(self, labels, seed):
+        """Let the generator take a step on fake examples with these one-hot labels."""
+        with tf.GradientTape() as tape:
+            terms = self.compute_generator_loss(self.fake(labels, seed), labels)
+            loss = _scaled(terms["total"], self.generator_optimizer)
+        gradients = tape.gradient(loss, self.generator.trainable_variables)
+        norm = _descend(gradients, self.generator_optimizer, self.generator)
+        self._record(terms | {"generator_gradient_norm": norm})
+
+    def compute_critic_loss(self, real, fake, labels, seed):
+        """Return the terms of the critic's loss, scalars by name: `total`, which its step lowers, and what it is made of.
+
+        Args:
+            real, fake: examples `(batch, ...)`.
+            labels: those of both, one-hot `(batch, labels.width)`.
+            seed: of the random numbers that a penalty needs, int32 `(2,)`.
+        """
+        # One call for both is faster, and with a critic that mixes no examples the scores are those of two.
+        scores, logits = self.judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+        real_scores, fake_scores = tf.split(scores, 2)
+        loss = self.critic_loss(real_scores, fake_scores)
+        gap = tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
+        terms = {"total": loss, "critic_loss": loss, "score_gap": gap}
+        if self.classifies:
+            terms["critic_label_loss"] = self.labels.cross_entropy(tf.split(logits, 2)[0], labels)
+            terms["total"] += self.auxiliary_weight * terms["critic_label_loss"]
+        return terms
+
+    def compute_generator_loss(self, fake, labels):
+        """Return the terms of the generator's loss, see `compute_critic_loss`."""
+        scores, logits = self.judge(fake, labels)
+        loss = self.generator_loss(scores)
+        terms = {"total": loss, "generator_loss": loss}
+        if self.classifies:
+            terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
+            terms["total"] += self.auxiliary_weight * terms["generator_label_loss"]
+        return terms
 
     def critic_loss(self, real_scores, fake_scores):
-        """Return the scalar that a critic step lowers, before any penalty."""
+        """Return the critic's loss of scores `(batch, 1)`, before penalties."""
         raise NotImplementedError
 
     def generator_loss(self, fake_scores):
-        """Return the scalar that the generator step lowers."""
+        """Return the generator's loss of scores `(batch, 1)`."""
         raise NotImplementedError
 
-    def critic_penalties(self, scores_of, real, fake, seed):
-        """Return `{name: (weight, raw penalty)}`; each penalty times its weight is added to the critic's loss.
+    def judge(self, examples, labels):
+        """Return scores `(batch, 1)` of examples as such of their labels, and what the critic says of labels, if anything."""
+        outputs = self.critic(examples, training=True)
+        if not isinstance(outputs, dict):
+            return outputs, None
+        scores, logits = outputs["score"], outputs.get("labels")
+        if self.labels.width and self.conditioning == "projection":
+            scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
+        return scores, logits
 
-        `scores_of` is the critic as a function of examples alone: in its labels, if it has any, it is that of the batch.
-        """
-        return {}
+    def fake(self, labels, seed):
+        """Return an example for each row of one-hot labels `(batch, labels.width)`, which may be of width 0."""
+        latents = self.latents(tf.shape(labels)[0], seed)
+        return self.generator([latents, labels] if self.labels.width else latents, training=True)
 
-    def penalised_score(self, examples, labels):
-        """Return `(batch, 1)`: what the penalties see of examples and their one-hot labels, their scores."""
-        return self._judge(examples, labels)[0]
+    def latents(self, count, seed):
+        """Return random latents `(count, latent_dim)`."""
+        return own_rows(lambda rows: latent_noise((rows, self.latent_dim), seed, self.latent_distribution), count)
+
+    def train_critic(self, dataset):
+        """Take the critic steps of an iteration alone for each element, as when a new critic meets a trained generator."""
+        strategy, start = self.distribute_strategy, self.steps_done
+        run = tf.function(lambda element: strategy.run(lambda data: self._critic_steps(*self._split(data)), (element,)))
+        for element in dataset:
+            run(element)
+            self.step.assign_add(1)
+        self.step.assign(start)
+        self.reset_metrics()
+
+    def _critic_gradients(self, real, labels, seed):
+        fake = self.fake(labels, seed)
+        with tf.GradientTape() as tape:
+            terms = self.compute_critic_loss(real, fake, labels, seed)
+            loss = _scaled(terms["total"], self.critic_optimizer)
+        return tape.gradient(loss, self.critic.trainable_variables), terms
+
+    def _split(self, data):
+        """Return the examples of each critic step, and their one-hot labels."""
+        data = checked_element(data, self.labels.kinds, self.n_critic, self.critic.inputs[0].shape[1:])
+        one_hot = self.labels.one_hot(data) if self.labels.width else tf.zeros((tf.shape(data["x"])[0], 0))
+        return tf.split(data["x"], self.n_critic), tf.split(one_hot, self.n_critic)
+
+    def _critic_steps(self, real, labels):
+        for i in range(self.n_critic):
+            self.critic_step(real[i], labels[i], folded_seed(self.seed, self.step, i))
+
+    def _update_average(self):
+        if self.ema_generator is None:
+            return
+        done = tf.cast(self.step, tf.float32)
+        decay = tf.minimum(self.ema_decay, (1.0 + done) / (10.0 + done))
+        average, weights = self.ema_generator.weights, self.generator.weights
+        update(average, lambda average, weight: average + (1.0 - decay) * (weight - average), weights)
+
+    def _record(self, terms):
+        for name in terms.keys() & self._terms.keys():
+            self._terms[name].update_state(terms[name])
 
     # Keras's contract
 
@@ -142,10 +244,16 @@ class AdversarialModel(keras.Model):
     def call(self, inputs, training=False):
         return self.best_generator(inputs, training=training)
 
-    def _maybe_symbolic_build(self, *args, **kwargs):
-        """Do nothing: all is built. Keras's own reduces an element over several processes, and fails at a dictionary."""
-
-    def compile(self, generator_optimizer, critic_optimizer, jit_compile="auto", **kwargs):
+    def compile(
+        self,
+        generator_optimizer,
+        critic_optimizer,
+        *,
+        jit_compile="auto",
+        run_eagerly=False,
+        steps_per_execution=1,
+        **kwargs,
+    ):
         """Set both optimizers.
 
         For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
@@ -155,21 +263,36 @@ class AdversarialModel(keras.Model):
             critic_optimizer: likewise; the two must not be the same object.
             jit_compile: whether XLA compiles the step. `"auto"` is yes on one GPU and no elsewhere: on a CPU it does not
                 pay, and what replicas tell each other it does not compile.
-            **kwargs: `run_eagerly` and `steps_per_execution` of `keras.Model.compile`.
+            run_eagerly, steps_per_execution: as of `keras.Model.compile`.
 
         Raises:
-            ValueError: both optimizers are one object.
+            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
         """
-        if generator_optimizer is critic_optimizer and isinstance(generator_optimizer, keras.Optimizer):
-            raise ValueError("The generator and the critic need an optimizer each. Received: the same object twice.")
+        if kwargs:
+            raise ValueError(
+                "`compile` takes two optimizers, `jit_compile`, `run_eagerly` and `steps_per_execution`. A GAN has its own"
+                f" losses and no targets, so neither `loss` nor `metrics` apply. Received: {', '.join(kwargs)}"
+            )
+        check_optimizers(generator_optimizer, critic_optimizer)
         if jit_compile == "auto":
             jit_compile = bool(tf.config.list_logical_devices("GPU")) and not tf.distribute.has_strategy()
-        super().compile(optimizer=None, jit_compile=jit_compile, **kwargs)
+        # Without an optimizer of its own: Keras would save one that nothing uses.
+        super().compile(None, jit_compile=jit_compile, run_eagerly=run_eagerly, steps_per_execution=steps_per_execution)
         self.generator_optimizer = _ready(generator_optimizer, self.generator)
         self.critic_optimizer = _ready(critic_optimizer, self.critic)
-        # Traced once, not once for each critic step: a training starts 4 s earlier.
-        self._traced_critic_gradients = tf.function(
-            self._critic_gradients, autograph=False, experimental_attributes={"_noinline": True}
+        prepare(self)
+        # Traced once, not once for each critic step: a training starts 3 s earlier.
+        self._traced = tf.function(self._critic_gradients, autograph=False)
+
+    def evaluate(self, *args, **kwargs):
+        """Raise a `ValueError`: losses of a GAN say nothing of its quality.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "A GAN cannot be evaluated by its losses, which are relative to its other network, so there is no `evaluate` and no"
+            " `validation_data`. `kgan.evaluation.evaluator.Evaluator` scores the sounds that it makes."
         )
 
     def get_compile_config(self):
@@ -200,128 +323,6 @@ class AdversarialModel(keras.Model):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
         return cls(**{**config, **networks, "labels": Labels(**config.get("labels", {}))})
 
-    # One iteration
-
-    def train_step(self, data):
-        labels = self._critic_steps(data)
-        self._generator_step(labels, folded_seed(self.seed, self.step, self.n_critic))
-        self._update_ema()
-        self.step.assign_add(1)
-        logs = self.get_metrics_result()
-        # Keras takes their mean over the processes of a job along an axis, which scalars have not.
-        return {name: value[tf.newaxis] for name, value in logs.items()} if is_multiworker(self.distribute_strategy) else logs
-
-    def train_critic(self, dataset):
-        """Take the critic steps of an iteration alone for each element, as when a new critic meets a trained generator."""
-        strategy, start = self.distribute_strategy, self.steps_done
-        steps = tf.function(lambda element: strategy.run(self._critic_steps, (element,)), jit_compile=False)
-        for element in dataset:
-            steps(element)
-            self.step.assign_add(1)
-        self.step.assign(start)
-        for term in self._terms.values():
-            term.reset_state()
-
-    def _critic_steps(self, data):
-        """Take the critic steps of an iteration and return the labels of the last one."""
-        examples, one_hot = self._taken_apart(data)
-        for i, (real, labels) in enumerate(zip(self._split(examples), self._split(one_hot), strict=True)):
-            self._critic_step(real, labels, folded_seed(self.seed, self.step, i))
-        return labels
-
-    def _taken_apart(self, data):
-        """Return examples and their one-hot labels, `(n_critic * batch, labels.width)`."""
-        data = data if isinstance(data, dict) else {"x": data}
-        missing = set(self.labels.kinds) - set(data)
-        if missing:
-            raise ValueError(f"An element must hold {', '.join(self.labels.kinds)} beside `x`. Received: {', '.join(data)}")
-        if not self.labels.kinds:
-            return data["x"], tf.zeros((tf.shape(data["x"])[0], 0))
-        return data["x"], self.labels.one_hot(data)
-
-    def _split(self, examples):
-        """Split the examples of an iteration into those of its critic steps."""
-        count = examples.shape[0]
-        if count is not None and count % self.n_critic:
-            raise ValueError(
-                f"An element must hold the examples of n_critic={self.n_critic} critic steps: its first axis must be a "
-                f"multiple of it. Received: shape {tuple(examples.shape)}"
-            )
-        return tf.split(examples, self.n_critic)
-
-    def _critic_step(self, real, labels, seed):
-        compute = self._critic_gradients if tf.executing_eagerly() else self._traced_critic_gradients
-        gradients, terms = compute(real, labels, seed)
-        norm = _descend(gradients, self.critic_optimizer, self.critic)
-        self._record(critic_gradient_norm=norm, **terms)
-
-    def _critic_gradients(self, real, labels, seed):
-        """Return the gradients of a critic step's scaled loss, and the terms to record."""
-        fake = self.generator(self._generator_inputs(labels, seed), training=True)
-        with tf.GradientTape() as tape:
-            # One call for both is faster, and with networks that mix no examples the scores are those of two.
-            scores, logits = self._judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
-            real_scores, fake_scores = tf.split(scores, 2)
-            loss = self.critic_loss(real_scores, fake_scores)
-            terms = {"critic_loss": loss, "score_gap": tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)}
-            penalties = self.critic_penalties(lambda points: self.penalised_score(points, labels), real, fake, seed)
-            if self._classifies:
-                penalties["critic_label_loss"] = (
-                    self.auxiliary_weight,
-                    self.labels.cross_entropy(tf.split(logits, 2)[0], labels),
-                )
-            total = tf.add_n([loss, *(weight * penalty for weight, penalty in penalties.values())])
-            scaled = _scaled(total, self.critic_optimizer)
-        terms |= {name: penalty for name, (_, penalty) in penalties.items()}
-        return tape.gradient(scaled, self.critic.trainable_variables), terms
-
-    def _generator_step(self, labels, seed):
-        with tf.GradientTape() as tape:
-            fake = self.generator(self._generator_inputs(labels, seed), training=True)
-            scores, logits = self._judge(fake, labels)
-            loss = total = self.generator_loss(scores)
-            terms = {"generator_loss": loss}
-            if self._classifies:
-                terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
-                total += self.auxiliary_weight * terms["generator_label_loss"]
-            scaled = _scaled(total, self.generator_optimizer)
-        gradients = tape.gradient(scaled, self.generator.trainable_variables)
-        norm = _descend(gradients, self.generator_optimizer, self.generator)
-        self._record(generator_gradient_norm=norm, **terms)
-
-    def _judge(self, examples, labels):
-        """Return scores `(batch, 1)` of examples as such of their labels, and logits `(batch, labels.width)`."""
-        scores, logits = tf.split(self.critic(examples, training=True), [1, self.labels.width], axis=1)
-        if self.conditioning == "projection":
-            scores += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
-        return scores, logits
-
-    def _generator_inputs(self, labels, seed):
-        return tf.concat([self._latents(tf.shape(labels)[0], seed), labels], axis=1)
-
-    def _latents(self, count, seed):
-        return own_rows(lambda rows: latent_noise((rows, self.latent_dim), seed, self.latent_distribution), count)
-
-    def _record(self, **terms):
-        for name, value in terms.items():
-            self._terms[name].update_state(value)
-
-    def _update_ema(self):
-        if self.ema_generator is None:
-            return
-        done = tf.cast(self.step, tf.float32)
-        decay = tf.minimum(self.ema_decay, (1.0 + done) / (10.0 + done))
-        pairs = [(a.value, w.value) for a, w in zip(self.ema_generator.weights, self.generator.weights, strict=True)]
-
-        def towards(average, weight, decay):
-            average.assign_add((1.0 - decay) * (weight - average))
-
-        def update(strategy):
-            for average, weight in pairs:
-                strategy.extended.update(average, towards, (weight, decay), group=False)
-
-        tf.__internal__.distribute.interim.maybe_merge_call(update, tf.distribute.get_strategy())
-
 
 def _ready(optimizer, network):
     """Return the optimizer with its slots made, or loading would drop them, and with loss scaling where it is needed."""
@@ -330,25 +331,17 @@ def _ready(optimizer, network):
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(network.trainable_variables)
-    inner = optimizer.inner_optimizer if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) else optimizer
-    inner._all_reduce_sum_gradients = list  # `_descend` has done it
     return optimizer
 
 
 def _scaled(loss, optimizer):
-    """Return what to differentiate: this replica's part of the mean over all, scaled for float16."""
-    return optimizer.scale_loss(loss / tf.distribute.get_replica_context().num_replicas_in_sync)
+    """Return what to differentiate: the loss, scaled for float16."""
+    return optimizer.scale_loss(share_of(loss))
 
 
 def _descend(gradients, optimizer, network):
-    """Take one optimizer step on the network by scaled gradients and return the norm of the unscaled ones.
-
-    On several replicas by the sum of theirs. It is taken here, not by the optimizer: loss scaling, which looks at one replica,
-    has to see whether those of any are not finite, and the norm is that of what is applied.
-    """
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync > 1:
-        gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    """Take one step of the optimizer by scaled gradients, and return the norm of the unscaled ones."""
+    gradients = summed(gradients)
     norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(1.0)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it skips a step that overflows: nothing moves
         norm = tf.where(tf.math.is_finite(norm), norm, 0.0)

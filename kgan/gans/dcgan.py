@@ -1,7 +1,8 @@
 import keras
 
 from kgan.gans.adversarial import AdversarialModel
-from kgan.gans.losses import CLASSIFICATION_LOSSES
+from kgan.gans.checks import check_choice
+from kgan.gans.losses import LOSSES
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -9,7 +10,8 @@ class DCGAN(AdversarialModel):
     """The GAN whose critic classifies real and fake, by logistic losses unless told otherwise.
 
     Args: those of `AdversarialModel`, one critic step and uniform latents unless told otherwise, and
-        loss: `"logistic"`, `"hinge"` or `"least_squares"`.
+        loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's is the mean over real and fake examples together, as
+            DCGAN code computes it: half of the sum of the two expectations.
 
     Raises:
         ValueError: `loss` is none of these.
@@ -22,17 +24,16 @@ class DCGAN(AdversarialModel):
         >>> gan.compile(keras.optimizers.Adam(2e-4), keras.optimizers.Adam(2e-4))
     """
 
-    def __init__(self, generator, critic, n_critic=1, latent_distribution="uniform", loss="logistic", **kwargs):
-        super().__init__(generator, critic, n_critic, latent_distribution, **kwargs)
-        if loss not in CLASSIFICATION_LOSSES:
-            raise ValueError(f"`loss` must be one of {', '.join(CLASSIFICATION_LOSSES)}. Received: loss={loss!r}")
-        self.loss_name = loss
+    def __init__(self, generator, critic, *, n_critic=1, latent_distribution="uniform", loss="logistic", **kwargs):
+        super().__init__(generator, critic, n_critic=n_critic, latent_distribution=latent_distribution, **kwargs)
+        check_choice(LOSSES, loss=loss)
+        self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses
 
     def critic_loss(self, real_scores, fake_scores):
-        return CLASSIFICATION_LOSSES[self.loss_name][0](real_scores, fake_scores)
+        return 0.5 * LOSSES[self.loss][0](real_scores, fake_scores)
 
     def generator_loss(self, fake_scores):
-        return CLASSIFICATION_LOSSES[self.loss_name][1](fake_scores)
+        return LOSSES[self.loss][1](fake_scores)
 
     def get_config(self):
-        return {**super().get_config(), "loss": self.loss_name}
+        return {**super().get_config(), "loss": self.loss}

@@ -17,13 +17,11 @@ def wasserstein_generator_loss(fake_scores):
 
 
 def logistic_critic_loss(real_scores, fake_scores):
-    """Return the mean cross-entropy of telling real (1) from fake (0), scores being logits.
-
-    It is half of -E log s(D(real)) - E log(1 - s(D(fake))), as DCGAN code computes it: log 2 where the critic cannot tell.
+    """Return -E log s(D(real)) - E log(1 - s(D(fake))): the cross-entropies of real as 1 and of fake as 0, scores being logits.
 
     Reference: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1. https://arxiv.org/abs/1406.2661
     """
-    return 0.5 * (tf.reduce_mean(tf.math.softplus(-real_scores)) + tf.reduce_mean(tf.math.softplus(fake_scores)))
+    return tf.reduce_mean(tf.math.softplus(-real_scores)) + tf.reduce_mean(tf.math.softplus(fake_scores))
 
 
 def logistic_generator_loss(fake_scores):
@@ -32,27 +30,27 @@ def logistic_generator_loss(fake_scores):
 
 
 def hinge_critic_loss(real_scores, fake_scores):
-    """Return half of E max(0, 1 - D(real)) + E max(0, 1 + D(fake)): scores beyond the margin are not pushed further.
+    """Return E max(0, 1 - D(real)) + E max(0, 1 + D(fake)): scores beyond the margin are not pushed further.
 
     Reference: Lim and Ye 2017, "Geometric GAN", section 3. https://arxiv.org/abs/1705.02894
     """
-    return 0.5 * (tf.reduce_mean(tf.nn.relu(1.0 - real_scores)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_scores)))
+    return tf.reduce_mean(tf.nn.relu(1.0 - real_scores)) + tf.reduce_mean(tf.nn.relu(1.0 + fake_scores))
 
 
 def least_squares_critic_loss(real_scores, fake_scores):
-    """Return half of E (D(real) - 1)^2 + E D(fake)^2.
+    """Return E (D(real) - 1)^2 + E D(fake)^2.
 
-    Reference: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9. https://arxiv.org/abs/1611.04076
+    Reference: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9, which halves it as `DCGAN` does. https://arxiv.org/abs/1611.04076
     """
-    return 0.5 * (tf.reduce_mean(tf.square(real_scores - 1.0)) + tf.reduce_mean(tf.square(fake_scores)))
+    return tf.reduce_mean(tf.square(real_scores - 1.0)) + tf.reduce_mean(tf.square(fake_scores))
 
 
 def least_squares_generator_loss(fake_scores):
-    """Return half of E (D(fake) - 1)^2. Reference: as `least_squares_critic_loss`."""
+    """Return half of E (D(fake) - 1)^2. Reference: as `least_squares_critic_loss`, with its half."""
     return 0.5 * tf.reduce_mean(tf.square(fake_scores - 1.0))
 
 
-CLASSIFICATION_LOSSES = {  # of critics that tell real from fake: the critic's and the generator's
+LOSSES = {  # of critics that tell real from fake: the critic's and the generator's
     "logistic": (logistic_critic_loss, logistic_generator_loss),
     "hinge": (hinge_critic_loss, wasserstein_generator_loss),
     "least_squares": (least_squares_critic_loss, least_squares_generator_loss),

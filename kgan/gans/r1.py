@@ -2,15 +2,16 @@ import keras
 import tensorflow as tf
 
 from kgan.gans.adversarial import AdversarialModel
-from kgan.gans.dcgan import DCGAN
-from kgan.gans.losses import r1_penalty
+from kgan.gans.checks import check_at_least, check_choice
+from kgan.gans.losses import LOSSES, r1_penalty
 
 
 @keras.saving.register_keras_serializable(package="kgan")
-class R1GAN(DCGAN):
-    """A `DCGAN` whose critic is asked to be flat at real examples, now and then.
+class R1GAN(AdversarialModel):
+    """The GAN whose critic classifies real and fake, and is asked to be flat at real examples, now and then.
 
-    Args: those of `DCGAN`, normal latents unless told otherwise, and
+    Args: those of `AdversarialModel`, and
+        loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's is the sum of two expectations, as in these papers.
         r1_gamma: weight of the penalty; half of it multiplies the mean squared slope.
         r1_interval: the penalty is taken in every so many iterations, as many times as strong. The metric `r1_penalty` is
             the mean squared slope, likewise: right on average over an interval.
@@ -21,7 +22,7 @@ class R1GAN(DCGAN):
         https://arxiv.org/abs/1912.04958
 
     Raises:
-        ValueError: `r1_interval` is below 1.
+        ValueError: `loss` is none of these, `r1_gamma` is below 0, or `r1_interval` below 1.
 
     Example:
         >>> gan = R1GAN(wave_generator(dim=16), wave_critic(dim=16), ema_decay=0.999)
@@ -30,34 +31,40 @@ class R1GAN(DCGAN):
 
     term_names = (*AdversarialModel.term_names, "r1_penalty")
 
-    def __init__(self, generator, critic, n_critic=1, latent_distribution="normal", r1_gamma=1.0, r1_interval=16, **kwargs):
-        super().__init__(generator, critic, n_critic, latent_distribution, **kwargs)
-        if r1_interval < 1:
-            raise ValueError(f"`r1_interval` must be at least 1. Received: r1_interval={r1_interval}")
+    def __init__(self, generator, critic, *, loss="logistic", r1_gamma=1.0, r1_interval=16, **kwargs):
+        super().__init__(generator, critic, **kwargs)
+        check_choice(LOSSES, loss=loss)
+        check_at_least(0, r1_gamma=r1_gamma)
+        check_at_least(1, r1_interval=r1_interval)
+        self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses
         self.r1_gamma = r1_gamma
         self.r1_interval = r1_interval
 
     def critic_loss(self, real_scores, fake_scores):
-        return 2.0 * super().critic_loss(real_scores, fake_scores)  # a sum of two expectations, in these papers
+        return LOSSES[self.loss][0](real_scores, fake_scores)
 
-    def critic_penalties(self, scores_of, real, fake, seed):
+    def generator_loss(self, fake_scores):
+        return LOSSES[self.loss][1](fake_scores)
+
+    def compute_critic_loss(self, real, fake, labels, seed):
+        terms = super().compute_critic_loss(real, fake, labels, seed)
         penalty = tf.cond(
             self.step % self.r1_interval == 0,
-            lambda: r1_penalty(scores_of, real),
+            lambda: self.r1_interval * r1_penalty(lambda examples: self._penalised_score(examples, labels), real),
             lambda: 0.0,
         )
-        return {"r1_penalty": (self.r1_gamma / 2.0, self.r1_interval * penalty)}
+        return terms | {"r1_penalty": penalty, "total": terms["total"] + self.r1_gamma / 2.0 * penalty}
 
-    def penalised_score(self, examples, labels):
+    def _penalised_score(self, examples, labels):
         """Return `(batch, 1)`: the score and, of an auxiliary classifier, the sum of the logits of the labels.
 
         A classifier of few sounds is soon sure of all of them. Held flat around them as the score is, it goes on telling
         the generator which way to go.
         """
-        score, logits = self._judge(examples, labels)
-        if self.conditioning == "auxiliary":
+        score, logits = self.judge(examples, labels)
+        if self.classifies:
             score += tf.reduce_sum(logits * labels, axis=1, keepdims=True)
         return score
 
     def get_config(self):
-        return {**super().get_config(), "r1_gamma": self.r1_gamma, "r1_interval": self.r1_interval}
+        return {**super().get_config(), "loss": self.loss, "r1_gamma": self.r1_gamma, "r1_interval": self.r1_interval}

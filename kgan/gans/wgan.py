@@ -2,6 +2,7 @@ import keras
 
 from kgan.gans.adversarial import AdversarialModel
 from kgan.gans.losses import wasserstein_critic_loss, wasserstein_generator_loss
+from kgan.gans.replicas import update
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -13,7 +14,7 @@ class WeightClip(keras.constraints.Constraint):
     """
 
     def __init__(self, limit=0.01):
-        if limit <= 0:
+        if not limit > 0:
             raise ValueError(f"`limit` must be above 0. Received: limit={limit}")
         self.limit = limit
 
@@ -29,7 +30,7 @@ class WGAN(AdversarialModel):
     """The Wasserstein GAN with weight clipping: the critic's weights stay in a box, which bounds its slope.
 
     Args: those of `AdversarialModel`, five critic steps unless told otherwise, and
-        clip_value: the optimizer clips every critic weight to [-clip_value, clip_value] after each critic step.
+        clip_value: every critic weight is clipped to [-clip_value, clip_value] after each critic step.
 
     Reference: Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1. https://arxiv.org/abs/1701.07875
 
@@ -38,17 +39,18 @@ class WGAN(AdversarialModel):
         >>> gan.compile(keras.optimizers.RMSprop(5e-5), keras.optimizers.RMSprop(5e-5))
     """
 
-    def __init__(self, generator, critic, n_critic=5, clip_value=0.01, **kwargs):
-        super().__init__(generator, critic, n_critic, **kwargs)
+    critic_loss = staticmethod(wasserstein_critic_loss)
+    generator_loss = staticmethod(wasserstein_generator_loss)
+
+    def __init__(self, generator, critic, *, n_critic=5, clip_value=0.01, **kwargs):
+        super().__init__(generator, critic, n_critic=n_critic, **kwargs)
+        self._clip = WeightClip(clip_value)
         self.clip_value = clip_value
-        for variable in critic.trainable_variables:
-            variable.constraint = WeightClip(clip_value)
 
-    def critic_loss(self, real_scores, fake_scores):
-        return wasserstein_critic_loss(real_scores, fake_scores)
-
-    def generator_loss(self, fake_scores):
-        return wasserstein_generator_loss(fake_scores)
+    def critic_step(self, real, labels, seed):
+        super().critic_step(real, labels, seed)
+        # Here and not as constraints of the variables: those would stay with the critic wherever it is used next.
+        update(self.critic.trainable_variables, self._clip)
 
     def get_config(self):
         return {**super().get_config(), "clip_value": self.clip_value}

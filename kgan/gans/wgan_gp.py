@@ -2,8 +2,9 @@ import keras
 import tensorflow as tf
 
 from kgan.gans.adversarial import AdversarialModel
+from kgan.gans.checks import check_at_least
 from kgan.gans.losses import gradient_penalty, wasserstein_critic_loss, wasserstein_generator_loss
-from kgan.noise import own_rows
+from kgan.gans.replicas import own_rows
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -16,6 +17,9 @@ class WGANGP(AdversarialModel):
     Reference: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", algorithm 1.
         https://arxiv.org/abs/1704.00028
 
+    Raises:
+        ValueError: `gradient_penalty_weight` is below 0.
+
     Example:
         >>> gan = WGANGP(wave_generator(dim=16), wave_critic(dim=16), ema_decay=0.999)
         >>> gan.compile(keras.optimizers.Adam(2e-4, 0.5, 0.9), keras.optimizers.Adam(2e-4, 0.5, 0.9))
@@ -23,21 +27,24 @@ class WGANGP(AdversarialModel):
 
     term_names = (*AdversarialModel.term_names, "gradient_penalty")
 
-    def __init__(self, generator, critic, n_critic=5, gradient_penalty_weight=10.0, **kwargs):
-        super().__init__(generator, critic, n_critic, **kwargs)
+    critic_loss = staticmethod(wasserstein_critic_loss)
+    generator_loss = staticmethod(wasserstein_generator_loss)
+
+    def __init__(self, generator, critic, *, n_critic=5, gradient_penalty_weight=10.0, **kwargs):
+        super().__init__(generator, critic, n_critic=n_critic, **kwargs)
+        check_at_least(0, gradient_penalty_weight=gradient_penalty_weight)
         self.gradient_penalty_weight = gradient_penalty_weight
 
-    def critic_loss(self, real_scores, fake_scores):
-        return wasserstein_critic_loss(real_scores, fake_scores)
+    def compute_critic_loss(self, real, fake, labels, seed):
+        terms = super().compute_critic_loss(real, fake, labels, seed)
+        mix = self._mix(tf.shape(real)[0], seed)
+        penalty = gradient_penalty(lambda examples: self.judge(examples, labels)[0], real, fake, mix)
+        return terms | {"gradient_penalty": penalty, "total": terms["total"] + self.gradient_penalty_weight * penalty}
 
-    def generator_loss(self, fake_scores):
-        return wasserstein_generator_loss(fake_scores)
-
-    def critic_penalties(self, scores_of, real, fake, seed):
-        mix_seed = tf.random.experimental.stateless_fold_in(seed, 1)
-        mix = own_rows(lambda count: tf.random.stateless_uniform([count], mix_seed), tf.shape(real)[0])
-        penalty = gradient_penalty(scores_of, real, fake, mix)
-        return {"gradient_penalty": (self.gradient_penalty_weight, penalty)}
+    def _mix(self, count, seed):
+        """Return a coefficient for each example, how far from real to fake its penalty is taken: `(count,)`, uniform."""
+        seed = tf.random.experimental.stateless_fold_in(seed, 1)
+        return own_rows(lambda rows: tf.random.stateless_uniform([rows], seed), count)
 
     def get_config(self):
         return {**super().get_config(), "gradient_penalty_weight": self.gradient_penalty_weight}

@@ -18,19 +18,27 @@ def initializer_factory(weight_stddev):
     return lambda: keras.initializers.RandomNormal(stddev=weight_stddev)
 
 
-def with_label_gain(latents, label_width, label_gain):
-    """Return a generator's inputs, the last `label_width` of them one-hot labels, which are multiplied by `label_gain`.
+def generator_inputs(latent_dim, label_width, label_gain):
+    """Return a generator's inputs, latents alone or latents and one-hot labels, and what its first layer sees of them.
 
-    A one-hot label beside a hundred latents of variance 1 is a hundredth of what the first layer hears.
+    A one-hot label beside a hundred latents of variance 1 is a hundredth of what that layer hears: `label_gain` multiplies it.
     """
-    if not label_width or label_gain == 1:
-        return latents
-    return keras.layers.Rescaling([1.0] * (latents.shape[-1] - label_width) + [float(label_gain)] * label_width)(latents)
+    latents = keras.Input((latent_dim,), name="latents")
+    if not label_width:
+        return latents, latents
+    labels = keras.Input((label_width,), name="labels")
+    louder = labels if label_gain == 1 else keras.layers.Rescaling(float(label_gain))(labels)
+    return [latents, labels], keras.layers.Concatenate()([latents, louder])
 
 
 def label_gain(generator):
-    """Return what `with_label_gain` multiplies a generator's labels by."""
-    return next((layer.scale[-1] for layer in generator.layers if isinstance(layer, keras.layers.Rescaling)), 1.0)
+    """Return what `generator_inputs` multiplies a generator's labels by."""
+    return next((layer.scale for layer in generator.layers if isinstance(layer, keras.layers.Rescaling)), 1.0)
+
+
+def named_outputs(outputs):
+    """Return a critic's outputs `(batch, 1 + label_width)` by their names, see `AdversarialModel`."""
+    return {"score": outputs[:, :1], "labels": outputs[:, 1:]} if outputs.shape[1] > 1 else {"score": outputs}
 
 
 @keras.saving.register_keras_serializable(package="kgan")

@@ -10,8 +10,9 @@ from kgan.networks.layers import (
     MinibatchStddev,
     PixelNorm,
     activation_layer,
+    generator_inputs,
     initializer_factory,
-    with_label_gain,
+    named_outputs,
 )
 
 LAYERS = 5
@@ -46,9 +47,9 @@ def spectrogram_generator(
         shape: frames, bins and channels of a picture. Multiples of 32 start from a thirty-second of both sides, 4 x 4 for
             128 x 128; a side that halves fewer times starts from what is left of it.
         dim: channels before the last layer; the layers before it have 2, 4, 8 and 16 times as many.
-        latent_dim: width of the latents, with the labels beside them.
-        label_width: how many of those, the last ones, are one-hot labels.
-        label_gain: what these are multiplied by.
+        latent_dim: width of the latents.
+        label_width: width of one-hot labels, which are then a second input; 0 for none.
+        label_gain: what labels are multiplied by.
         kernel_size: taps of every convolution along both sides.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
@@ -68,8 +69,7 @@ def spectrogram_generator(
         frames, bins = frames // along_frames, bins // along_bins
     widths = [dim * 2**i for i in reversed(range(LAYERS))]  # 16 d, 8 d, ... d
     options = {"padding": "same"}
-    latents = keras.Input((latent_dim,), name="latents")
-    x = with_label_gain(latents, label_width, label_gain)
+    inputs, x = generator_inputs(latent_dim, label_width, label_gain)
     x = keras.layers.Dense(frames * bins * widths[0], kernel_initializer=initializer())(x)
     x = keras.layers.Reshape((frames, bins, widths[0]))(x)
     x = activation_layer(activation)(x)
@@ -79,18 +79,18 @@ def spectrogram_generator(
         x = PixelNorm()(x) if pixel_norm else x
     options["dtype"] = "float32"
     x = Conv2DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), **options)(x)
-    return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
+    return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
 
 
-def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None, outputs=1, minibatch_stddev=0):
-    """Build the critic: pictures `(batch, *shape)` -> scores `(batch, outputs)`, float32 and unbounded.
+def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None, label_width=0, minibatch_stddev=0):
+    """Build the critic: pictures `(batch, *shape)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
         shape: frames, bins and channels of a picture, see `spectrogram_generator`.
         dim: channels of the first layer; each of the four next doubles them.
         kernel_size: taps of every convolution along both sides.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        outputs: 1 for the score, and one more for each value of labels, see `AdversarialModel`.
+        label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
 
     Example:
@@ -105,5 +105,5 @@ def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev
         x = activation_layer("leaky_relu")(x)
     x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
     x = keras.layers.Flatten()(x)
-    scores = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")(x)
-    return keras.Model(pictures, scores, name="spectrogram_critic")
+    x = keras.layers.Dense(1 + label_width, kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(pictures, named_outputs(x), name="spectrogram_critic")

@@ -12,8 +12,9 @@ from kgan.networks.layers import (
     MinibatchStddev,
     PixelNorm,
     activation_layer,
+    generator_inputs,
     initializer_factory,
-    with_label_gain,
+    named_outputs,
 )
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
@@ -59,9 +60,9 @@ def wave_generator(
         length_samples: 16 times a power of two.
         channels: 1 for mono, 2 for stereo.
         dim: channels before the last layer; the layers before it have 2, 4, 8... times as many.
-        latent_dim: width of the latents, with the labels beside them.
-        label_width: how many of those, the last ones, are one-hot labels.
-        label_gain: what these are multiplied by.
+        latent_dim: width of the latents.
+        label_width: width of one-hot labels, which are then a second input; 0 for none.
+        label_gain: what labels are multiplied by.
         kernel_size: taps of every convolution.
         activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
@@ -80,8 +81,7 @@ def wave_generator(
     strides = wave_strides(length_samples)
     initializer = initializer_factory(weight_stddev)
     widths = [dim * 2**i for i in reversed(range(len(strides)))]  # 16 d, 8 d, ... d for 16384 samples
-    latents = keras.Input((latent_dim,), name="latents")
-    x = with_label_gain(latents, label_width, label_gain)
+    inputs, x = generator_inputs(latent_dim, label_width, label_gain)
     x = keras.layers.Dense(START_LENGTH * widths[0], kernel_initializer=initializer())(x)
     x = keras.layers.Reshape((START_LENGTH, widths[0]))(x)
     x = activation_layer(activation)(x)
@@ -90,7 +90,7 @@ def wave_generator(
         x = activation_layer(activation)(x)
         x = PixelNorm()(x) if pixel_norm else x
     x = StridedConv1DTranspose(channels, kernel_size, strides[-1], kernel_initializer=initializer(), dtype="float32")(x)
-    return keras.Model(latents, keras.layers.Activation("tanh", dtype="float32")(x), name="wave_generator")
+    return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32")(x), name="wave_generator")
 
 
 def wave_critic(
@@ -102,10 +102,10 @@ def wave_critic(
     phase_shuffle=0,
     phase_shuffle_per="example",
     seed=0,
-    outputs=1,
+    label_width=0,
     minibatch_stddev=0,
 ):
-    """Build the critic: waves `(batch, length_samples, channels)` -> scores `(batch, outputs)`, float32 and unbounded.
+    """Build the critic: waves `(batch, length_samples, channels)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
         length_samples: 16 times a power of two.
@@ -113,7 +113,7 @@ def wave_critic(
         dim: channels of the first layer; each next layer doubles them.
         kernel_size: taps of every convolution.
         weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        outputs: 1 for the score, and one more for each value of labels, see `AdversarialModel`.
+        label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
         phase_shuffle: radius in samples of the shuffle after every layer but the last; 0 for none, 2 in the paper.
         phase_shuffle_per: `"example"` or `"batch"`, see `PhaseShuffle`.
@@ -137,5 +137,5 @@ def wave_critic(
             x = PhaseShuffle(phase_shuffle, phase_shuffle_per, seed=seed + i)(x)
     x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
     x = keras.layers.Flatten()(x)
-    scores = keras.layers.Dense(outputs, kernel_initializer=initializer(), dtype="float32")(x)
-    return keras.Model(waves, scores, name="wave_critic")
+    x = keras.layers.Dense(1 + label_width, kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(waves, named_outputs(x), name="wave_critic")

@@ -149,10 +149,10 @@ def _networks(config, representation, label_width):
     """Return generator and critic for waves `(samples, channels)` or pictures `(frames, bins, channels)`."""
     network, example_shape = config.network, representation.example_shape
     shared = {"dim": network.dim, "kernel_size": network.kernel_size, "weight_stddev": network.weight_stddev}
-    of_generator = {"latent_dim": network.latent_dim + label_width, "activation": network.generator_activation}
+    of_generator = {"latent_dim": network.latent_dim, "activation": network.generator_activation}
     of_generator |= {"pixel_norm": network.pixel_norm, "label_width": label_width}
     of_generator["label_gain"] = config.conditioning.label_gain
-    of_critic = {"outputs": 1 + label_width, "minibatch_stddev": network.minibatch_stddev}
+    of_critic = {"label_width": label_width, "minibatch_stddev": network.minibatch_stddev}
     if len(example_shape) == 3:
         if network.phase_shuffle:
             raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")

@@ -59,7 +59,7 @@ def test_the_same_losses_and_gradients(gan, rng, channels_last):
     loss.backward()
     fake = gan.generator(latents)
     with tf.GradientTape() as tape:
-        mine = wasserstein_critic_loss(gan.critic(real[..., None]), gan.critic(fake))
+        mine = wasserstein_critic_loss(gan.critic(real[..., None])["score"], gan.critic(fake)["score"])
         mine += 10.0 * gradient_penalty(gan.critic, tf.constant(real[..., None]), fake, tf.constant(mix))
     gradients = [g.numpy() for g in tape.gradient(mine, gan.critic.trainable_variables, unconnected_gradients="zero")]
     assert float(mine) == pytest.approx(loss.item(), rel=1e-4)
@@ -68,7 +68,7 @@ def test_the_same_losses_and_gradients(gan, rng, channels_last):
     loss = other.generator_loss(torch.from_numpy(latents))
     loss.backward()
     with tf.GradientTape() as tape:
-        mine = gan.generator_loss(gan.critic(gan.generator(latents)))
+        mine = gan.generator_loss(gan.critic(gan.generator(latents))["score"])
     gradients = [g.numpy() for g in tape.gradient(mine, gan.generator.trainable_variables)]
     assert float(mine) == pytest.approx(loss.item(), rel=1e-4)
     compare(other.generator, in_torch_order(gradients, True, channels_last))

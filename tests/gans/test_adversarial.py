@@ -41,11 +41,11 @@ def moved(before, network):
 def test_each_phase_moves_its_own_network_alone(make_gan, gan_class):
     gan = make_gan(gan_class, optimizer=sgd)
     generator, critic = values(gan.generator), values(gan.critic)
-    gan._critic_step(batch_of(gan)[:3], tf.zeros((3, 0)), folded_seed(0, 1))
+    gan.critic_step(batch_of(gan)[:3], tf.zeros((3, 0)), folded_seed(0, 1))
     assert not any(moved(generator, gan.generator))
     assert moved(critic, gan.critic)[:-1] == [True] * (len(critic) - 1)
     critic = values(gan.critic)
-    gan._generator_step(tf.zeros((3, 0)), folded_seed(0, 2))
+    gan.generator_step(tf.zeros((3, 0)), folded_seed(0, 2))
     assert all(moved(generator, gan.generator))
     assert not any(moved(critic, gan.critic))
 
@@ -57,8 +57,8 @@ def test_an_iteration_is_n_critic_steps_on_their_own_examples_then_one_of_the_ge
     examples = batch_of(whole)
     whole.train_step({"x": examples})
     for i in range(3):
-        by_hand._critic_step(examples[3 * i : 3 * i + 3], tf.zeros((3, 0)), folded_seed(5, 0, i))
-    by_hand._generator_step(tf.zeros((3, 0)), folded_seed(5, 0, 3))
+        by_hand.critic_step(examples[3 * i : 3 * i + 3], tf.zeros((3, 0)), folded_seed(5, 0, i))
+    by_hand.generator_step(tf.zeros((3, 0)), folded_seed(5, 0, 3))
     for network in ("generator", "critic"):
         for mine, expected in zip(values(getattr(whole, network)), values(getattr(by_hand, network)), strict=True):
             np.testing.assert_allclose(mine, expected, atol=1e-7)
@@ -73,10 +73,10 @@ def test_generator_step_follows_its_gradient(make_gan):
     seed = folded_seed(0, 7)
     latents = tf.random.stateless_normal((4, 8), seed)
     with tf.GradientTape() as tape:
-        loss = -tf.reduce_mean(gan.critic(gan.generator(latents)))
+        loss = -tf.reduce_mean(gan.critic(gan.generator(latents))["score"])
     gradients = tape.gradient(loss, gan.generator.trainable_variables)
     expected = [w - 0.1 * g.numpy() for w, g in zip(values(gan.generator), gradients, strict=True)]
-    gan._generator_step(tf.zeros((4, 0)), seed)
+    gan.generator_step(tf.zeros((4, 0)), seed)
     for mine, hand in zip(values(gan.generator), expected, strict=True):
         np.testing.assert_allclose(mine, hand, atol=1e-7)
     result = gan.get_metrics_result()
@@ -106,7 +106,7 @@ def test_labels_beside_x_and_bare_tensors_are_accepted(make_gan):
 
 def test_noise_differs_between_steps_and_phases_and_repeats_with_the_seed(make_gan):
     gan = make_gan()
-    seen = {tuple(gan._latents(1, folded_seed(0, step, i)).numpy().ravel()) for step in range(4) for i in range(6)}
+    seen = {tuple(gan.latents(1, folded_seed(0, step, i)).numpy().ravel()) for step in range(4) for i in range(6)}
     assert len(seen) == 24
 
 
@@ -234,16 +234,3 @@ def test_xla_compiles_phase_shuffle_under_the_penalty(per):
     gan.compile(keras.optimizers.SGD(1e-4), keras.optimizers.SGD(1e-4), jit_compile=True)
     history = gan.fit(tf.data.Dataset.from_tensors(batch_of(gan)), verbose=0).history
     assert 0 < history["gradient_penalty"][0] < 1.1
-
-
-def test_errors_state_rule_and_value(make_gan):
-    gan = make_gan()
-    with pytest.raises(ValueError, match="n_critic=5 critic steps.*Received: shape \\(7, 1024, 1\\)"):
-        gan.train_step(tf.zeros((7, 1024, 1)))
-    with pytest.raises(ValueError, match="`n_critic` must be at least 1. Received: n_critic=0"):
-        make_gan(n_critic=0)
-    with pytest.raises(ValueError, match="Received: ema_decay=1.0"):
-        make_gan(ema_decay=1.0)
-    one = keras.optimizers.Adam()
-    with pytest.raises(ValueError, match="an optimizer each"):
-        gan.compile(one, one)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from kgan.gans import DCGAN, R1GAN, WGAN, WGANGP
 from kgan.labels import Labels
 from kgan.networks import wave_critic, wave_generator
+from kgan.networks.layers import generator_inputs, named_outputs
 from kgan.noise import folded_seed, latent_noise
 
 LABELS = Labels({"pitch": [60, 62, 64, 60], "family": [0, 0, 1, 1]})  # three values and two
@@ -67,11 +68,19 @@ with_every_conditioning = pytest.mark.parametrize("conditioning", ["auxiliary", 
 with_and_without_labels = pytest.mark.parametrize("labels", [LABELS, Labels()], ids=["labels", "none"])
 
 
-def linear_gan(gan_class=DCGAN, labels=LABELS, critic_outputs=None, generator_inputs=None, **options):
+def linear_generator(label_width, latent_dim=LATENT_DIM, width=WIDTH):
+    inputs, x = generator_inputs(latent_dim, label_width, 1.0)
+    return keras.Model(inputs, keras.layers.Dense(width)(x))
+
+
+def linear_critic(label_width, width=WIDTH):
+    examples = keras.Input((width,))
+    return keras.Model(examples, named_outputs(keras.layers.Dense(1 + label_width)(examples)))
+
+
+def linear_gan(gan_class=DCGAN, labels=LABELS, **options):
     """Return a compiled GAN of linear networks with biases, over vectors."""
-    outputs, inputs = critic_outputs or 1 + labels.width, generator_inputs or LATENT_DIM + labels.width
-    generator = keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(WIDTH)])
-    critic = keras.Sequential([keras.Input((WIDTH,)), keras.layers.Dense(outputs)])
+    generator, critic = linear_generator(labels.width), linear_critic(labels.width)
     rng = np.random.default_rng(3)
     for network in (generator, critic):
         network.set_weights([rng.normal(size=weight.shape) for weight in network.weights])
@@ -90,7 +99,7 @@ def in_float64(network):
     return [weight.numpy().astype(np.float64) for weight in network.weights]
 
 
-def generator_inputs(gan, one_hot):
+def first_inputs(gan, one_hot):
     return np.concatenate([latent_noise((len(one_hot), LATENT_DIM), SEED, gan.latent_distribution), one_hot], axis=1)
 
 
@@ -126,7 +135,7 @@ def test_a_critic_step_by_hand(case, conditioning, labels):
     gan = linear_gan(gan_class, labels, conditioning=conditioning, **options)
     real, one_hot = real_batch(labels)
     generator, (kernel, bias) = in_float64(gan.generator), in_float64(gan.critic)
-    fake = generator_inputs(gan, one_hot) @ generator[0] + generator[1]
+    fake = first_inputs(gan, one_hot) @ generator[0] + generator[1]
     of_real, of_fake = Judged(gan, real, one_hot), Judged(gan, fake, one_hot)
     (real_loss, real_slope), (fake_loss, fake_slope), _ = LOSSES[loss_name]
     expected = {
@@ -149,7 +158,7 @@ def test_a_critic_step_by_hand(case, conditioning, labels):
         expected["r1_penalty"] = 3 * np.mean(np.sum(slopes**2, axis=1))
         to_kernel += 0.3 * 3 * 2 * slopes.T @ parts / 4
     expected["critic_gradient_norm"] = np.sqrt(np.sum(to_kernel**2) + np.sum(to_bias**2))
-    gan._critic_step(tf.constant(real), tf.constant(one_hot), SEED)
+    gan.critic_step(tf.constant(real), tf.constant(one_hot), SEED)
     for mine, hand in zip(gan.critic.weights, (kernel - RATE * to_kernel, bias - RATE * to_bias), strict=True):
         np.testing.assert_allclose(mine, hand, atol=2e-5)
     terms = recorded(gan)
@@ -168,7 +177,7 @@ def test_a_generator_step_by_hand(case, conditioning, labels):
     gan = linear_gan(gan_class, labels, conditioning=conditioning, **options)
     _, one_hot = real_batch(labels)
     (kernel, bias), critic = in_float64(gan.generator), in_float64(gan.critic)
-    inputs = generator_inputs(gan, one_hot)
+    inputs = first_inputs(gan, one_hot)
     of_fake = Judged(gan, inputs @ kernel + bias, one_hot)
     loss, slope = LOSSES[loss_name][2]
     expected = {"generator_loss": np.mean(loss(of_fake.scores))}
@@ -179,7 +188,7 @@ def test_a_generator_step_by_hand(case, conditioning, labels):
     to_fake = to_outputs @ critic[0].T
     to_kernel, to_bias = inputs.T @ to_fake, np.sum(to_fake, axis=0)
     expected["generator_gradient_norm"] = np.sqrt(np.sum(to_kernel**2) + np.sum(to_bias**2))
-    gan._generator_step(tf.constant(one_hot), SEED)
+    gan.generator_step(tf.constant(one_hot), SEED)
     for mine, hand in zip(gan.generator.weights, (kernel - RATE * to_kernel, bias - RATE * to_bias), strict=True):
         np.testing.assert_allclose(mine, hand, atol=2e-5)
     terms = recorded(gan)
@@ -198,8 +207,8 @@ def test_fakes_have_the_labels_of_the_real_examples_beside_them(monkeypatch):
     gan = linear_gan(WGANGP, n_critic=2)
     copy = np.concatenate([np.zeros((LATENT_DIM, WIDTH)), np.eye(LABELS.width, WIDTH)])
     gan.generator.set_weights([copy, np.zeros(WIDTH)])
-    judge, seen = gan._judge, []
-    monkeypatch.setattr(gan, "_judge", lambda *asked: seen.append([each.numpy() for each in asked]) or judge(*asked))
+    judge, seen = gan.judge, []
+    monkeypatch.setattr(gan, "judge", lambda *asked: seen.append([each.numpy() for each in asked]) or judge(*asked))
     data = {"pitch": [60, 64, 62, 60, 60, 64], "family": [1, 1, 0, 0, 1, 1]}
     expected = LABELS.one_hot(data).numpy()
     real = np.full((6, WIDTH), 7.0, np.float32)
@@ -223,8 +232,8 @@ def test_fakes_have_the_labels_of_the_real_examples_beside_them(monkeypatch):
 )
 def test_every_gan_takes_a_compiled_step_of_convolutions(gan_class, conditioning):
     keras.utils.set_random_seed(1)
-    generator = wave_generator(64, dim=2, latent_dim=LATENT_DIM + LABELS.width, pixel_norm=True)
-    critic = wave_critic(64, dim=2, outputs=1 + LABELS.width, minibatch_stddev=2)
+    generator = wave_generator(64, dim=2, latent_dim=LATENT_DIM, label_width=LABELS.width, pixel_norm=True)
+    critic = wave_critic(64, dim=2, label_width=LABELS.width, minibatch_stddev=2)
     gan = gan_class(generator, critic, n_critic=2, labels=LABELS, conditioning=conditioning)
     gan.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))
     before = [in_float64(gan.generator), in_float64(gan.critic)]
@@ -299,7 +308,7 @@ def test_critic_steps_alone_are_those_of_iterations():
     for number in range(3):
         by_hand.step.assign(number)
         for i in range(2):
-            by_hand._critic_step(tf.constant(x[number, 4 * i : 4 * i + 4]), one_hot, folded_seed(3, number, i))
+            by_hand.critic_step(tf.constant(x[number, 4 * i : 4 * i + 4]), one_hot, folded_seed(3, number, i))
     for mine, expected in zip(alone.critic.weights, by_hand.critic.weights, strict=True):
         np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-5)
     for mine, before in zip(alone.generator.weights, generator, strict=True):
@@ -308,24 +317,42 @@ def test_critic_steps_alone_are_those_of_iterations():
     assert set(recorded(alone).values()) == {0.0}
 
 
-def test_a_batch_must_hold_every_label():
-    gan = linear_gan()
-    x, family = tf.zeros((4, WIDTH)), tf.zeros(4, tf.int32)
-    with pytest.raises(ValueError, match="An element must hold pitch, family beside `x`. Received: x, family$"):
-        gan.train_step({"x": x, "family": family})
-    with pytest.raises(ValueError, match="Received: x$"):
-        gan.train_step(x)
-
-
-def test_networks_must_fit_the_labels():
-    for options, received in (
-        ({"critic_outputs": 5}, "8 and 5"),
-        ({"critic_outputs": 7}, "8 and 7"),
-        ({"generator_inputs": 5}, "5 and 6"),
-    ):
-        with pytest.raises(ValueError, match=f"^For 5 label values .* Received: {received}$"):
-            linear_gan(**options)
-    with pytest.raises(ValueError, match="`conditioning` must be one of auxiliary, projection. Received: 'both'"):
+def test_settings_must_be_among_the_choices():
+    with pytest.raises(ValueError, match="`conditioning` must be one of auxiliary, projection. Received: conditioning='both'"):
         linear_gan(conditioning="both")
-    with pytest.raises(ValueError, match="`loss` must be one of logistic, hinge, least_squares. Received: loss='l2'"):
-        linear_gan(loss="l2")
+    for gan_class in (DCGAN, R1GAN):
+        with pytest.raises(ValueError, match="`loss` must be one of logistic, hinge, least_squares. Received: loss='l2'"):
+            linear_gan(gan_class, loss="l2")
+
+
+@with_and_without_labels
+@with_every_gan
+def test_a_loss_is_the_sum_of_its_terms(case, labels):
+    gan_class, options, _ = CASES[case]
+    gan = linear_gan(gan_class, labels, **options)
+    real, one_hot = real_batch(labels)
+    of_critic = gan.compute_critic_loss(tf.constant(real), tf.zeros((4, WIDTH)), tf.constant(one_hot), SEED)
+    of_generator = gan.compute_generator_loss(tf.constant(real), tf.constant(one_hot))
+    weights = {"critic_loss": 1.0, "generator_loss": 1.0, "gradient_penalty": 5.0, "r1_penalty": 0.3}
+    weights |= dict.fromkeys(label_terms(gan), WEIGHT)
+    for terms in (of_critic, of_generator):
+        total = sum(weights[name] * terms[name] for name in weights if name in terms)
+        np.testing.assert_allclose(terms["total"], total, rtol=1e-6)
+    penalties = {WGANGP: {"gradient_penalty"}, R1GAN: {"r1_penalty"}}.get(gan_class, set())
+    assert set(of_critic) == {"total", "critic_loss", "score_gap"} | penalties | (label_terms(gan) - {"generator_label_loss"})
+    assert set(of_generator) == {"total", "generator_loss"} | (label_terms(gan) - {"critic_label_loss"})
+
+
+@with_every_gan
+def test_a_critic_may_return_the_score_alone_where_there_are_no_labels(case):
+    gan_class, options, _ = CASES[case]
+    named = linear_gan(gan_class, Labels(), **options)
+    alone = gan_class(linear_generator(0), keras.Sequential([keras.Input((WIDTH,)), keras.layers.Dense(1)]), **options)
+    alone.compile(keras.optimizers.SGD(RATE), keras.optimizers.SGD(RATE))
+    for mine, other in ((alone.generator, named.generator), (alone.critic, named.critic)):
+        mine.set_weights(other.get_weights())
+    real = tf.tile(real_batch(LABELS)[0], (named.n_critic, 1))
+    terms = [{name: float(value) for name, value in gan.train_step(real).items()} for gan in (alone, named)]
+    assert terms[0] == terms[1]
+    for mine, other in zip(alone.critic.weights, named.critic.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), other.numpy())

@@ -29,7 +29,7 @@ def test_wasserstein_by_hand():
 def test_logistic_by_hand():
     real = -(log_sigmoid(1) + log_sigmoid(2)) / 2
     fake = -(log_sigmoid(0) + log_sigmoid(4)) / 2  # 1 - s(x) = s(-x)
-    np.testing.assert_allclose(logistic_critic_loss(REAL, FAKE), (real + fake) / 2, rtol=1e-6)
+    np.testing.assert_allclose(logistic_critic_loss(REAL, FAKE), real + fake, rtol=1e-6)
     np.testing.assert_allclose(logistic_generator_loss(FAKE), -(log_sigmoid(0) + log_sigmoid(-4)) / 2, rtol=1e-6)
 
 
@@ -38,26 +38,26 @@ def test_hinge_by_hand_and_flat_beyond_the_margin():
     with tf.GradientTape() as tape:
         tape.watch([real, fake])
         loss = hinge_critic_loss(real, fake)
-    np.testing.assert_allclose(loss, ((0.75 + 2 + 0) / 3 + (0.5 + 3 + 0) / 3) / 2, rtol=1e-6)
+    np.testing.assert_allclose(loss, (0.75 + 2 + 0) / 3 + (0.5 + 3 + 0) / 3, rtol=1e-6)
     slopes = tape.gradient(loss, [real, fake])
-    np.testing.assert_allclose(slopes[0], np.array([[-1], [-1], [0]]) / 6, rtol=1e-6)
-    np.testing.assert_allclose(slopes[1], np.array([[1], [1], [0]]) / 6, rtol=1e-6)
+    np.testing.assert_allclose(slopes[0], np.array([[-1], [-1], [0]]) / 3, rtol=1e-6)
+    np.testing.assert_allclose(slopes[1], np.array([[1], [1], [0]]) / 3, rtol=1e-6)
 
 
 def test_least_squares_by_hand():
-    np.testing.assert_allclose(least_squares_critic_loss(REAL, FAKE), ((0 + 1) / 2 + (0 + 16) / 2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(least_squares_critic_loss(REAL, FAKE), (0 + 1) / 2 + (0 + 16) / 2, rtol=1e-6)
     np.testing.assert_allclose(least_squares_generator_loss(FAKE), (1 + 25) / 2 / 2, rtol=1e-6)
     assert least_squares_critic_loss(tf.ones((3, 1)), tf.zeros((3, 1))) == 0
     assert least_squares_generator_loss(tf.ones((3, 1))) == 0
 
 
-def test_logistic_is_log_2_for_a_critic_that_cannot_tell():
+def test_logistic_is_log_2_of_each_for_a_critic_that_cannot_tell():
     zeros = tf.zeros((3, 1))
-    np.testing.assert_allclose(logistic_critic_loss(zeros, zeros), np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(logistic_critic_loss(zeros, zeros), 2 * np.log(2), rtol=1e-6)
 
 
 def test_logistic_does_not_overflow():
-    assert logistic_critic_loss(tf.constant([[-1e4]]), tf.constant([[1e4]])) == 1e4
+    assert logistic_critic_loss(tf.constant([[-1e4]]), tf.constant([[1e4]])) == 2e4
 
 
 @pytest.mark.parametrize("norm", [0.0, 0.5, 1.0, 3.0])

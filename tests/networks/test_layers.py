@@ -19,7 +19,7 @@ def test_the_penalty_and_its_gradients_are_those_of_keras_s_layer(rng, monkeypat
         keras.utils.set_random_seed(2)
         critic = wave_critic(1024, dim=4)
         with tf.GradientTape() as tape:
-            penalty = gradient_penalty(lambda x: critic(x, training=True), real, fake, mix)
+            penalty = gradient_penalty(lambda x: critic(x, training=True)["score"], real, fake, mix)
         return penalty, tape.gradient(penalty, critic.trainable_variables)
 
     previous = keras.config.dtype_policy()
@@ -48,7 +48,7 @@ def test_nothing_goes_back_through_the_forward_pass_at_the_penalty_s_points():
     @tf.function
     def step(real, fake, mix):
         with tf.GradientTape() as tape:
-            penalty = gradient_penalty(lambda x: critic(x, training=True), real, fake, mix)
+            penalty = gradient_penalty(lambda x: critic(x, training=True)["score"], real, fake, mix)
         return tape.gradient(penalty, critic.trainable_variables)
 
     wave = tf.TensorSpec((2, 1024, 1))

@@ -30,7 +30,7 @@ def gradients(kind, policy):
     @tf.function(jit_compile=False)
     def of_mean_score(latents):
         with tf.GradientTape() as tape:
-            score = tf.reduce_mean(critic(generator(latents, training=True), training=True))
+            score = tf.reduce_mean(critic(generator(latents, training=True), training=True)["score"])
         return tape.gradient(score, [weight.value for weight in weights])
 
     latents = tf.random.stateless_normal((16, 100), (0, 1))

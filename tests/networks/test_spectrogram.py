@@ -38,14 +38,14 @@ def test_sizes_follow_from_the_shape(shape, start):
     generator, critic = spectrogram_generator(shape, dim=2, latent_dim=5), spectrogram_critic(shape, dim=2)
     assert generator.output_shape == (None, *shape)
     assert next(layer for layer in generator.layers if isinstance(layer, keras.layers.Reshape)).output.shape[1:] == start
-    assert critic.output_shape == (None, 1)
+    assert critic.output["score"].shape == (None, 1)
     made = [layer.output.shape[1:] for layer in generator.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
     seen = [layer.output.shape[1:] for layer in critic.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [picture[:2] for picture in [start, *made[:-1]]] == [picture[:2] for picture in seen[::-1]]  # mirrored
     assert [picture[2] for picture in seen] == [2, 4, 8, 16, 32]
     pictures = generator(tf.random.stateless_normal((3, 5), (0, 0)))
     assert np.abs(pictures).max() <= 1.0
-    assert critic(pictures).shape == (3, 1)
+    assert critic(pictures)["score"].shape == (3, 1)
 
 
 def test_strides_halve_for_as_long_as_an_axis_does():
@@ -63,7 +63,7 @@ def test_the_last_layers_are_float32_under_mixed_precision():
     assert generator.layers[-1].compute_dtype == generator.layers[-2].compute_dtype == "float32"
     assert critic.layers[-1].compute_dtype == "float32"
     assert generator.layers[1].compute_dtype == critic.layers[1].compute_dtype == "bfloat16"
-    assert generator(tf.zeros((1, 100))).dtype == critic(tf.zeros((1, 8, 8, 1))).dtype == tf.float32
+    assert generator(tf.zeros((1, 100))).dtype == critic(tf.zeros((1, 8, 8, 1)))["score"].dtype == tf.float32
 
 
 def test_initial_weights():
@@ -80,8 +80,10 @@ def test_initial_weights():
 
 @pytest.mark.parametrize("build", [wave_generator, partial(spectrogram_generator, (32, 32, 1))])
 def test_labels_are_heard_as_loud_as_they_are_told_to_be(rng, build):
-    plain, louder = build(dim=2, latent_dim=7), build(dim=2, latent_dim=7, label_width=3, label_gain=10.0)
+    plain, louder = build(dim=2, latent_dim=7), build(dim=2, latent_dim=4, label_width=3, label_gain=10.0)
     louder.set_weights(plain.get_weights())
     inputs = rng.normal(size=(4, 7)).astype(np.float32)
-    np.testing.assert_allclose(louder(inputs), plain(inputs * ([1] * 4 + [10] * 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        louder([inputs[:, :4], inputs[:, 4:]]), plain(inputs * ([1] * 4 + [10] * 3)), rtol=1e-4, atol=1e-5
+    )
     assert (label_gain(plain), label_gain(louder)) == (1.0, 10.0)

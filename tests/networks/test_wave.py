@@ -33,7 +33,7 @@ def test_every_length_and_channel_count(length, channels):
     waves = generator(tf.random.stateless_normal((3, 5), (0, 1)))
     assert waves.shape == (3, length, channels)
     assert np.abs(waves).max() < 1
-    assert critic(waves).shape == (3, 1)
+    assert critic(waves)["score"].shape == (3, 1)
     widths = [layer.filters for layer in critic.layers if hasattr(layer, "filters")]
     assert widths == [2 * 2**i for i in range(len(wave_strides(length)))]
     widths = [layer.filters for layer in generator.layers if hasattr(layer, "filters")]
@@ -67,7 +67,7 @@ def test_last_layers_compute_in_float32_under_mixed_precision():
     assert generator.layers[-2].compute_dtype == "float32"
     assert generator.layers[4].compute_dtype == "bfloat16"
     assert critic.layers[-1].compute_dtype == "float32"
-    assert critic(generator(tf.zeros((1, 3)))).dtype == tf.float32
+    assert critic(generator(tf.zeros((1, 3))))["score"].dtype == tf.float32
 
 
 def test_phase_shuffle_stands_after_all_layers_but_the_last():

@@ -260,8 +260,10 @@ def test_labels_are_inputs_beside_the_latents(conditional_folder, conditional):
 
 def test_a_label_that_python_reserves_has_an_input_of_another_name(tmp_path):
     labels = Labels({"class": [0, 1]}, names={"class": ["kick", "snare"]})
-    generator = wave_generator(64, dim=2, latent_dim=8 + labels.width)
-    synthesizer = Synthesizer(DCGAN(generator, wave_critic(64, dim=2, outputs=3), labels=labels), Wave(64), 16000)
+    generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
+    synthesizer = Synthesizer(
+        DCGAN(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels), Wave(64), 16000
+    )
     version = export_saved_model(synthesizer, config_yaml("uniform"), tmp_path / "drums")
     signatures = tf.saved_model.load(str(version)).signatures
     for name, signature in signatures.items():

@@ -41,7 +41,7 @@ def make_gan(gan_class, policy, optimizer):
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
     keras.config.set_dtype_policy(policy)
-    n_critic = 1 if issubclass(gan_class, DCGAN) else 2
+    n_critic = 1 if gan_class in (DCGAN, R1GAN) else 2
     # From a scale that no gradient overflows at: whether one does depends on how many examples it is of.
     scaled = {"initial_scale": 256.0} if policy == "mixed_float16" else None
     with strategy.scope():
@@ -83,7 +83,7 @@ for name in sys.argv[3:]:
     states = [*gan.weights, *gan.generator_optimizer.variables, *gan.critic_optimizer.variables]
     found[f"{name}.alike"] = np.array([len({each.tobytes() for each in on_replicas(v)}) == 1 for v in states])
 
-noise = strategy.run(lambda: gan._latents(BATCH_SIZE // strategy.num_replicas_in_sync, folded_seed(0, 0)))
+noise = strategy.run(lambda: gan.latents(BATCH_SIZE // strategy.num_replicas_in_sync, folded_seed(0, 0)))
 found["noise"] = np.concatenate([each.numpy() for each in strategy.experimental_local_results(noise)])
 
 # One example of the last replica is not finite: nobody's weights may move, in either network.
@@ -98,7 +98,7 @@ def with_infinity(context):
 
 
 broken = strategy.experimental_distribute_values_from_function(with_infinity)
-tf.function(lambda element: strategy.run(gan._critic_steps, (element,)))(broken)
+tf.function(lambda element: strategy.run(lambda data: gan._critic_steps(*gan._split(data)), (element,)))(broken)
 found["moved"] = np.flatnonzero(all_weights(gan) != before)
 found["scale"] = np.array(on_replicas(gan.critic_optimizer.dynamic_scale))
 np.savez(sys.argv[2] if is_chief(strategy) else f"{sys.argv[2]}.beside.npz", **found)
