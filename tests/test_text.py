@@ -63,8 +63,8 @@ def named():
     """A synthesizer of 64 samples that is asked for classes of all these names."""
     keras.utils.set_random_seed(1)
     labels = Labels({"class": range(len(NAMES))}, names={"class": NAMES})
-    generator = wave_generator(64, dim=2, latent_dim=8 + labels.width)
-    return Synthesizer(WGANGP(generator, wave_critic(64, dim=2, outputs=1 + labels.width), labels=labels), Wave(64), 16000)
+    generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
+    return Synthesizer(WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels), Wave(64), 16000)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_rows_of_a_run_read_back_equal_whatever_the_locale(tmp_path):
 
 
 def test_the_board_keeps_a_line_for_each_sound_and_a_cell_for_each_name(named, tmp_path):
-    write_map(tmp_path, np.zeros((len(NAMES), 512)), 16000, {"class": NAMES})
+    write_map(tmp_path, np.zeros((len(NAMES), 1024)), 16000, {"class": NAMES})
     lines = (tmp_path / "map" / "sounds.tsv").read_bytes().decode().split("\n")
     assert [line.split("\t") for line in lines[1:-1]] == [[str(i), one_line(name)] for i, name in enumerate(NAMES)]
     assert not {chr(point) for point in CODE_POINTS if point not in (0x09, 0x0A)} & set("".join(lines))

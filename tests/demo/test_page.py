@@ -11,6 +11,14 @@ import pytest
 import soundfile
 
 from kgan.audio.pitch import estimate_pitch
+from kgan.data.sounds import Sounds, to_int16
+from kgan.demo import Instrument
+from kgan.gans import WGANGP
+from kgan.labels import Labels
+from kgan.networks import wave_critic, wave_generator
+from kgan.representations import Wave
+from kgan.synthesizer import Synthesizer
+from tests.demo.test_server import served
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parent.parent.parent
@@ -264,3 +272,21 @@ def test_contrast_and_names_of_controls(open_page):
           !node.innerText?.trim() && !node.getAttribute("aria-label") && !node.labels?.length).length"""
     )
     assert unnamed == 0
+
+
+def test_names_of_sounds_and_labels_are_shown_as_text(browser):
+    script = "<script>document.body.remove()</script>"
+    labels = Labels({"class": range(3)}, names={"class": ["$kick$", "new\nline", script]})
+    generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
+    gan = WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels)
+    instrument = Instrument(Synthesizer(gan, Wave(64), 16000))
+    instrument.real = Sounds(to_int16(np.full((1, 64), 0.5)), 16000, [f"{script}/日本.wav"], {"class": np.array([2])})
+    page = browser.new_page()
+    page.goto(f"{served(instrument)}/#label.class=2")
+    page.wait_for_selector("body[data-ready]", timeout=30_000)
+    options = page.evaluate("[...document.getElementById('label-class').options].map((option) => option.textContent)")
+    assert options == ["any", "$kick$", r"new\nline", script]
+    text, *_ = heard(page, lambda: page.click("#play-real"))
+    assert text.startswith(f"B, a real one: {script}/日本.wav. Heard")
+    assert page.evaluate("document.querySelectorAll('script').length") == 1
+    page.close()
