@@ -111,8 +111,8 @@ def of_waves(gan_class=DCGAN, optimizer=lambda: keras.optimizers.Adam(1e-3), dty
         previous = keras.config.dtype_policy()
         keras.config.set_dtype_policy(dtype)
         try:
-            generator = wave_generator(LENGTH, dim=2, latent_dim=LATENT_DIM + width)
-            gan = gan_class(generator, wave_critic(LENGTH, dim=2, phase_shuffle=1, outputs=1 + width), **options)
+            generator = wave_generator(LENGTH, dim=2, latent_dim=LATENT_DIM, label_width=width)
+            gan = gan_class(generator, wave_critic(LENGTH, dim=2, phase_shuffle=1, label_width=width), **options)
         finally:
             keras.config.set_dtype_policy(previous)
         gan.compile(optimizer(), optimizer(), run_eagerly=True)
