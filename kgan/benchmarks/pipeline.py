@@ -39,6 +39,7 @@ class RepeatedNotes:
         self._count = count
         self.label_names = notes.label_names
         self.description = {"notes": count}
+        self.left_out = {}
 
     def __len__(self):
         return self._count
