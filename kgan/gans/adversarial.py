@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from kgan.gans.checks import check_at_least, check_choice, check_networks, check_optimizers, checked_element
-from kgan.gans.replicas import own_rows, prepare, reported, share_of, summed, update
+from kgan.gans.checks import check_at_least, check_choice, check_networks, checked_element
+from kgan.gans.replicas import own_rows, reported, share_of, summed, update
+from kgan.gans.two_networks import TwoNetworks
 from kgan.labels import Labels
 from kgan.noise import DISTRIBUTIONS, folded_seed, latent_noise
 
@@ -12,7 +13,7 @@ CONDITIONINGS = ("auxiliary", "projection")
 LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
 
 
-class AdversarialModel(keras.Model):
+class AdversarialModel(TwoNetworks):
     """A generator and a critic trained against each other; base of `DCGAN`, `WGAN`, `WGANGP` and `R1GAN`.
 
     One `train_step` is one whole iteration: `n_critic` critic steps, each on real examples of its own, then one generator
@@ -107,7 +108,11 @@ class AdversarialModel(keras.Model):
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
-    # One iteration
+    def compile(self, generator_optimizer, critic_optimizer, **kwargs):
+        """Set both optimizers, see `TwoNetworks.compile`."""
+        super().compile(generator_optimizer, critic_optimizer, **kwargs)
+        # Traced once, not once for each critic step: a training starts 3 s earlier.
+        self._traced = tf.function(self._critic_gradients, autograph=False)
 
     def train_step(self, data):
         real, labels = self._split(data)
@@ -224,85 +229,9 @@ class AdversarialModel(keras.Model):
         update(average, lambda average, weight: average + (1.0 - decay) * (weight - average), weights)
 
     def _record(self, terms):
-        for name in terms.keys() & self._terms.keys():
-            self._terms[name].update_state(terms[name])
-
-    # Keras's contract
-
-    @property
-    def best_generator(self):
-        return self.ema_generator or self.generator
-
-    @property
-    def steps_done(self):
-        return int(self.step.numpy())
-
-    @property
-    def metrics(self):
-        return list(self._terms.values())
-
-    def call(self, inputs, training=False):
-        return self.best_generator(inputs, training=training)
-
-    def compile(
-        self,
-        generator_optimizer,
-        critic_optimizer,
-        *,
-        jit_compile="auto",
-        run_eagerly=False,
-        steps_per_execution=1,
-        **kwargs,
-    ):
-        """Set both optimizers.
-
-        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
-
-        Args:
-            generator_optimizer: `keras.Optimizer`, name or configuration.
-            critic_optimizer: likewise; the two must not be the same object.
-            jit_compile: whether XLA compiles the step. `"auto"` is yes on one GPU and no elsewhere: on a CPU it does not
-                pay, and what replicas tell each other it does not compile.
-            run_eagerly, steps_per_execution: as of `keras.Model.compile`.
-
-        Raises:
-            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
-        """
-        if kwargs:
-            raise ValueError(
-                "`compile` takes two optimizers, `jit_compile`, `run_eagerly` and `steps_per_execution`. A GAN has its own"
-                f" losses and no targets, so neither `loss` nor `metrics` apply. Received: {', '.join(kwargs)}"
-            )
-        check_optimizers(generator_optimizer, critic_optimizer)
-        if jit_compile == "auto":
-            jit_compile = bool(tf.config.list_logical_devices("GPU")) and not tf.distribute.has_strategy()
-        # Without an optimizer of its own: Keras would save one that nothing uses.
-        super().compile(None, jit_compile=jit_compile, run_eagerly=run_eagerly, steps_per_execution=steps_per_execution)
-        self.generator_optimizer = _ready(generator_optimizer, self.generator)
-        self.critic_optimizer = _ready(critic_optimizer, self.critic)
-        prepare(self)
-        # Traced once, not once for each critic step: a training starts 3 s earlier.
-        self._traced = tf.function(self._critic_gradients, autograph=False)
-
-    def evaluate(self, *args, **kwargs):
-        """Raise a `ValueError`: losses of a GAN say nothing of its quality.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "A GAN cannot be evaluated by its losses, which are relative to its other network, so there is no `evaluate` and no"
-            " `validation_data`. `kgan.evaluation.evaluator.Evaluator` scores the sounds that it makes."
-        )
-
-    def get_compile_config(self):
-        return {
-            "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
-            "critic_optimizer": keras.optimizers.serialize(self.critic_optimizer),
-        }
-
-    def compile_from_config(self, config):
-        self.compile(**{name: keras.optimizers.deserialize(value) for name, value in config.items()})
+        for name, value in terms.items():
+            if name in self._terms:
+                self._terms[name].update_state(value)
 
     def get_config(self):
         return {
@@ -322,16 +251,6 @@ class AdversarialModel(keras.Model):
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
         return cls(**{**config, **networks, "labels": Labels(**config.get("labels", {}))})
-
-
-def _ready(optimizer, network):
-    """Return the optimizer with its slots made, or loading would drop them, and with loss scaling where it is needed."""
-    optimizer = keras.optimizers.get(optimizer)
-    half = any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers)
-    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(network.trainable_variables)
-    return optimizer
 
 
 def _scaled(loss, optimizer):

@@ -102,7 +102,7 @@ def test_it_begins_with_the_best_generator_and_what_critic_there_is(tmp_path, so
 def first_layer(gan, latents, **labels):
     """Return what the generator's first layer makes of latents and labels."""
     first = next(layer for layer in gan.generator.layers if isinstance(layer, keras.layers.Dense))
-    network = keras.Model(gan.generator.inputs, first.output)
+    network = keras.Model(gan.generator.input, first.output)
     return network([latents, gan.labels.one_hot(labels).numpy()] if labels else latents).numpy()
 
 

@@ -1,0 +1,94 @@
+"""What Keras has to know of a model with two networks and two optimizers."""
+
+import keras
+import tensorflow as tf
+
+from kgan.gans.checks import check_optimizers
+from kgan.gans.replicas import prepare
+
+
+class TwoNetworks(keras.Model):
+    """The side of an `AdversarialModel` that Keras sees: its output, its metrics, its optimizers and what is saved of them."""
+
+    @property
+    def best_generator(self):
+        return self.ema_generator or self.generator
+
+    @property
+    def steps_done(self):
+        return int(self.step.numpy())
+
+    @property
+    def metrics(self):
+        return list(self._terms.values())
+
+    def call(self, inputs, training=False):
+        return self.best_generator(inputs, training=training)
+
+    def compile(
+        self,
+        generator_optimizer,
+        critic_optimizer,
+        *,
+        jit_compile="auto",
+        run_eagerly=False,
+        steps_per_execution=1,
+        **kwargs,
+    ):
+        """Set both optimizers.
+
+        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
+
+        Args:
+            generator_optimizer: `keras.Optimizer`, name or configuration.
+            critic_optimizer: likewise; the two must not be the same object.
+            jit_compile: whether XLA compiles the step. `"auto"` is yes on one GPU and no elsewhere: on a CPU it does not
+                pay, and what replicas tell each other it does not compile.
+            run_eagerly, steps_per_execution: as of `keras.Model.compile`.
+
+        Raises:
+            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
+        """
+        if kwargs:
+            raise ValueError(
+                "`compile` takes two optimizers, `jit_compile`, `run_eagerly` and `steps_per_execution`. A GAN has its own"
+                f" losses and no targets, so neither `loss` nor `metrics` apply. Received: {', '.join(kwargs)}"
+            )
+        check_optimizers(generator_optimizer, critic_optimizer)
+        if jit_compile == "auto":
+            jit_compile = bool(tf.config.list_logical_devices("GPU")) and not tf.distribute.has_strategy()
+        # Without an optimizer of its own: Keras would save one that nothing uses.
+        super().compile(None, jit_compile=jit_compile, run_eagerly=run_eagerly, steps_per_execution=steps_per_execution)
+        self.generator_optimizer = _ready(generator_optimizer, self.generator)
+        self.critic_optimizer = _ready(critic_optimizer, self.critic)
+        prepare(self)
+
+    def evaluate(self, *args, **kwargs):
+        """Raise a `ValueError`: losses of a GAN say nothing of its quality.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "A GAN cannot be evaluated by its losses, which are relative to its other network, so there is no `evaluate` and no"
+            " `validation_data`. `kgan.evaluation.evaluator.Evaluator` scores the sounds that it makes."
+        )
+
+    def get_compile_config(self):
+        return {
+            "generator_optimizer": keras.optimizers.serialize(self.generator_optimizer),
+            "critic_optimizer": keras.optimizers.serialize(self.critic_optimizer),
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**{name: keras.optimizers.deserialize(value) for name, value in config.items()})
+
+
+def _ready(optimizer, network):
+    """Return the optimizer with its slots made, or loading would drop them, and with loss scaling where it is needed."""
+    optimizer = keras.optimizers.get(optimizer)
+    half = any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers)
+    if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(network.trainable_variables)
+    return optimizer
