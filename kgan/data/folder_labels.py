@@ -52,7 +52,8 @@ def labels_of_names(names):
     if sum(is_note(_stem(name)) for name in names) > len(names) / 2:
         unknown = dict.fromkeys((*LABEL_NAMES, "pitch", "velocity"), UNKNOWN)
         return LABEL_NAMES, {name: note_labels(_stem(name)) if is_note(_stem(name)) else unknown for name in names}
-    below = {name: name.partition("/")[2] if all(map(split_of, names)) else name for name in names}
+    are_split = all(map(split_of, names))
+    below = {name: name.partition("/")[2] if are_split else name for name in names}
     classes = {name: path.partition("/")[0] if "/" in path else "" for name, path in below.items()}
     if not any(classes.values()):
         return {}, {name: {} for name in names}
