@@ -23,6 +23,7 @@ SHORT_NAMES = {
     "precision": "training.precision",
     "strategy": "training.strategy",
     "start-from": "training.start_from",
+    "callback": "training.callbacks",
 }
 DEBUG = "--debug"
 SMALLER = ("--training.batch_size", "--network.dim", "--batch-size", "--dim", "--count", "--clips", "--processes")

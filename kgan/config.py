@@ -140,10 +140,13 @@ class Training(Section):
     strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
         description="auto: what is there; one; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM"
     )
-    log_steps: PositiveInt = Field(description="iterations between rows of history.csv")
+    log_steps: PositiveInt = Field(description="iterations of an epoch, for each of which there is a row in history.csv")
     preview_steps: PositiveInt = Field(description="iterations between sounds and pictures in samples/")
     preview_count: PositiveInt = Field(description="sounds in a preview")
     checkpoint_minutes: Positive = Field(description="between checkpoints; the most that a crash can lose")
+    callbacks: Annotated[list[str] | None, BeforeValidator(_names)] = Field(
+        description="Keras callbacks of your own, such as mine:Callback, of mine.py in the working directory; null: none"
+    )
 
 
 class Scores(Section):
@@ -179,8 +182,8 @@ class Config(Section):
 # What a run may change when it goes on: how long it lasts and what it tells, nothing that its weights depend on.
 CHANGEABLE = {
     "training.steps", "training.minutes", "training.cpu_minutes", "training.strategy", "training.log_steps",
-    "training.preview_steps", "training.preview_count", "training.checkpoint_minutes", "scores.every_steps", "scores.sounds",
-    "scores.monitor", "scores.patience",
+    "training.preview_steps", "training.preview_count", "training.checkpoint_minutes", "training.callbacks",
+    "scores.every_steps", "scores.sounds", "scores.monitor", "scores.patience",
 }  # fmt: skip
 BUDGET = {"training.steps", "training.minutes", "training.cpu_minutes"}
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgan.callbacks import Budget, Checkpoint, HealthWatch, HistoryCSV, Preview, ProgressBar, Throughput
+from kgan.callbacks import Board, Budget, Checkpoint, HealthWatch, HistoryCSV, Preview, ProgressBar, Throughput
 from kgan.config import load_config
 from kgan.data.notes import load_notes
 from kgan.data.pipeline import training_dataset
@@ -25,6 +25,7 @@ from kgan.training.precision import fastest_precision, matrix_product_s
 
 LENGTH_SAMPLES = 16384
 PRODUCT_SIZE = 4096
+EPOCH_STEPS = 20  # configs/base.yaml's
 PAUSE_S = 0.5  # PyTorch's threads wait busily for 0.2 s after they worked
 KGAN_FIT, KGAN_STEP = "kgan, fit", "kgan, compiled step"
 
@@ -158,7 +159,8 @@ def measure(gan, dataset, callbacks, others, rounds, iterations):
         float(logs["critic_loss"])
 
     turns = Turns({KGAN_STEP: step} | others, rounds, iterations)
-    gan.fit(dataset, steps_per_epoch=rounds * (iterations + 1) + 1, shuffle=False, verbose=0, callbacks=[*callbacks, turns])
+    loop = {"steps_per_epoch": EPOCH_STEPS, "epochs": sys.maxsize, "shuffle": False, "verbose": 0}
+    gan.fit(dataset, **loop, callbacks=[*callbacks, turns])  # which ends it
     return turns.times_s
 
 
@@ -175,10 +177,11 @@ def _kgan(dim, batch_size, precision, folder):
     callbacks = [
         Throughput(gan.n_critic * batch_size),
         ProgressBar(budget),
-        HistoryCSV(folder / "history.csv", training.log_steps, folder / "logs"),
+        HistoryCSV(folder / "history.csv"),
         HealthWatch(synthesizer, training.preview_steps, training.preview_count),
         checkpoint,
         Preview(synthesizer, folder / "samples", training.preview_steps, training.preview_count, folder / "logs"),
+        Board(synthesizer, folder / "logs", {}),
         budget,
     ]
     return gan, dataset, callbacks

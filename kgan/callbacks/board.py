@@ -19,12 +19,12 @@ MAP_FFT_SAMPLES = 256
 FIELDS = 8, 32  # times and mel bands, whose mean levels are a sound's place
 
 
-class Board(keras.callbacks.Callback):
-    """Write what TensorBoard shows beside curves, sounds and pictures: hyper-parameters, and a map of generated sounds.
+class Board(keras.callbacks.TensorBoard):
+    """Keras's callback for TensorBoard, with iterations along the axis, hyper-parameters and a map of generated sounds.
 
-    The tab HParams lists runs by their hyper-parameters, with the last value of every curve. The tab Projector places sounds
-    by their mean levels in 8 times and 32 mel bands, each drawn as its spectrogram and with its labels; it is written when
-    training ends.
+    The curves are the logs of each epoch. The tab HParams lists runs by their hyper-parameters, with the last value of every
+    curve. The tab Projector places sounds by their mean levels in 8 times and 32 mel bands, each drawn as its spectrogram and
+    with its labels; it is written when training ends.
 
     Args:
         synthesizer: the `Synthesizer` to make sounds with.
@@ -35,23 +35,26 @@ class Board(keras.callbacks.Callback):
     """
 
     def __init__(self, synthesizer, log_dir, hyper_parameters, count=256, seed=0):
-        super().__init__()
+        super().__init__(tensorflow_path(log_dir), write_graph=False)
         self.synthesizer = synthesizer
-        self.log_dir = Path(log_dir)
         self.hyper_parameters = hyper_parameters
         self.count = count
         self.seed = seed
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         values = {
             name: value if isinstance(value, bool | int | float) else one_line(value)
             for name, value in self.hyper_parameters.items()
         }
-        log_dir = tensorflow_path(self.log_dir)
-        with tf.summary.create_file_writer(log_dir).as_default(step=0):
-            hparams.hparams(values, trial_id=log_dir)
+        with tf.summary.create_file_writer(self.log_dir).as_default(step=0):
+            hparams.hparams(values, trial_id=self.log_dir)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(self.model.steps_done, logs)
 
     def on_train_end(self, logs=None):
+        super().on_train_end(logs)
         self.synthesizer.refresh(self.model)
         latents = self.synthesizer.latents(self.count, self.seed)
         labels = self.synthesizer.chosen_labels(self.count, seed=self.seed)

@@ -12,6 +12,8 @@ EXPLODING_GAP = 100.0
 class HealthWatch(keras.callbacks.Callback):
     """Say in plain words when training goes wrong, and stop it where it cannot recover.
 
+    (`keras.callbacks.TerminateOnNaN` looks at the term `loss` alone, which a GAN does not have.)
+
     Each finding is told once, and again only after it had gone:
         * a term is NaN or infinite: training stops, `failure` is set, and `Checkpoint` keeps the last good weights;
         * the sounds are silent;

@@ -17,6 +17,8 @@ class Score(keras.callbacks.Callback):
     """Score the sounds every few iterations, draw the scores, keep the best checkpoint, stop when they no longer improve.
 
     Writes `scores.csv` and `scores.png`, anew each time. Where `scores.csv` exists, its rows up to the model's step count.
+    The newest scores are among the logs of an epoch, too, for callbacks that are listed after this one, such as
+    `keras.callbacks.EarlyStopping("frechet_distance", mode="min")`.
 
     Args:
         synthesizer: the `Synthesizer` to listen through.
@@ -26,7 +28,8 @@ class Score(keras.callbacks.Callback):
         count: sounds to score, always of the same latents.
         monitor: name of the score that decides what is best, out of the evaluator's.
         checkpoint: the `Checkpoint` that keeps the best; None keeps none.
-        patience: how many scores may pass without a better one before training stops; None never stops it.
+        patience: how many scores may pass without a better one before training stops, also where they are of the run before
+            it was resumed; None never stops it.
         real: scores of real sounds, for the picture; None for none.
         log_dir: folder of TensorBoard's scalars; None for none.
 
@@ -79,6 +82,10 @@ class Score(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.model.steps_done % self.every_steps == 0:
             self.score()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.rows and logs is not None:
+            logs |= {name: value for name, value in self.rows[-1].items() if name in COLUMNS}
 
     def on_train_end(self, logs=None):
         self.score()

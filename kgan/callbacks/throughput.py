@@ -21,6 +21,12 @@ class Throughput(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._ends_s = [*self._ends_s[-self.window :], time.perf_counter()]
+        self._add_to(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._add_to(logs)
+
+    def _add_to(self, logs):
         if len(self._ends_s) > 1 and logs is not None:
             rate = (len(self._ends_s) - 1) / (self._ends_s[-1] - self._ends_s[0])
             logs["iterations_per_second"] = rate

@@ -63,6 +63,16 @@ class TwoNetworks(keras.Model):
         self.critic_optimizer = _ready(critic_optimizer, self.critic)
         prepare(self)
 
+    def fit(self, *args, validation_data=None, validation_split=0.0, **kwargs):
+        """Train, as `keras.Model.fit` does; a GAN has no losses to validate by, see `evaluate`.
+
+        Raises:
+            ValueError: there is `validation_data` or a `validation_split`.
+        """
+        if validation_data is not None or validation_split:
+            self.evaluate()
+        return super().fit(*args, **kwargs)
+
     def evaluate(self, *args, **kwargs):
         """Raise a `ValueError`: losses of a GAN say nothing of its quality.
 

@@ -2,7 +2,9 @@
 
 import dataclasses
 import inspect
+import os
 import pkgutil
+import sys
 
 import keras
 import tensorflow as tf
@@ -76,6 +78,35 @@ def build_augmentation(config):
         raise InputError("Masks are for spectrograms: `augment.frequency_mask_bins` and `augment.time_mask_frames` must be 0.")
     augmentation.of_audio(tf.zeros((1, config.data.length_samples)), tf.constant([0, 0]))  # says now what it cannot do
     return None if augmentation == Augmentation() else augmentation
+
+
+def build_callbacks(names):
+    """Return the user's own Keras callbacks.
+
+    Args:
+        names: such as `mine:Callback`: a class that needs no arguments, or a callback, in a module that Python finds, also in
+            the working directory. None for none.
+
+    Raises:
+        InputError: the module cannot be imported, or it has no such callback.
+    """
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    callbacks = []
+    for name in names or ():
+        try:
+            found = pkgutil.resolve_name(name)
+            callback = found() if isinstance(found, type) else found
+            received = f"a {type(callback).__name__}"
+        except Exception as error:  # the user's own code may raise any
+            callback, received = None, f"{type(error).__name__}: {error}"
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise InputError(
+                "`training.callbacks` must be Keras callbacks as module:Class, of classes that need no arguments."
+                f" Received: {name} ({received})."
+            )
+        callbacks.append(callback)
+    return callbacks
 
 
 def build_score(config, synthesizer, checkpoint, run):

@@ -1,5 +1,6 @@
 """The run: from a resolved configuration to sounds, checkpoints and a SavedModel."""
 
+import math
 import sys
 from dataclasses import dataclass
 
@@ -29,7 +30,14 @@ from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.strategy import build_strategy, check_same, is_chief, is_multiworker
 from kgan.synthesizer import Synthesizer
 from kgan.text import one_line
-from kgan.training.build import build_augmentation, build_gan, build_representation, build_score, load_sounds
+from kgan.training.build import (
+    build_augmentation,
+    build_callbacks,
+    build_gan,
+    build_representation,
+    build_score,
+    load_sounds,
+)
 from kgan.training.fine_tune import start_from, train_new_critic
 from kgan.training.run_folder import RunFolder
 
@@ -73,6 +81,7 @@ def train(config, run: RunFolder):
     """
     strategy, training = build_strategy(config.training.strategy), config.training
     representation, augmentation = build_representation(config), build_augmentation(config)
+    own = build_callbacks(training.callbacks)
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
     budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
     sounds, labels = None, run.read_labels()
@@ -125,7 +134,7 @@ def train(config, run: RunFolder):
     callbacks = [
         Throughput(gan.n_critic * training.batch_size),
         bar,
-        HistoryCSV(run.history, training.log_steps, run.logs),
+        HistoryCSV(run.history),
         health,
         checkpoint,
         preview,
@@ -133,12 +142,13 @@ def train(config, run: RunFolder):
         Board(synthesizer, run.logs, flatten(config.model_dump()), SOUNDS_ON_MAP * training.preview_count, config.seed),
         budget,
         interrupt,
+        *own,
         *([Together()] if is_multiworker(strategy) else []),
     ]
     begun = f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds."
     tqdm.write(f"{one_line(begun)} Ctrl-C ends it cleanly.\n{gan.labels.described(config.conditioning.labels, sounds)}")
     try:
-        lost = _fit(gan, dataset, callbacks)
+        lost = _fit(gan, dataset, training, callbacks)
     finally:
         bar.close()
     failure = lost or health.failure
@@ -149,10 +159,13 @@ def train(config, run: RunFolder):
     return Outcome(gan.steps_done, interrupt.received, failure)
 
 
-def _fit(gan, dataset, callbacks):
+def _fit(gan, dataset, training, callbacks):
     """Train until a callback ends it, and return why it could not go on; None where it could."""
+    first, length = gan.steps_done // training.log_steps, training.log_steps
+    epochs = first + math.ceil((training.steps - gan.steps_done) / length) if training.steps else sys.maxsize
+    loop = {"initial_epoch": first, "epochs": epochs, "steps_per_epoch": length}
     try:
-        gan.fit(dataset, steps_per_epoch=sys.maxsize, shuffle=False, verbose=0, callbacks=callbacks)
+        gan.fit(dataset, **loop, shuffle=False, verbose=0, callbacks=callbacks)
     except tf.errors.UnavailableError:
         return LOST
     return None
@@ -161,7 +174,7 @@ def _fit(gan, dataset, callbacks):
 def _train_beside(gan, dataset, training):
     """Train as a process that is not the chief: until the budget in steps, the chief or a signal ends it."""
     interrupt = Interrupt()
-    lost = _fit(gan, dataset, [HistoryCSV(None, training.log_steps), Budget(None, training.steps), interrupt, Together()])
+    lost = _fit(gan, dataset, training, [Budget(None, training.steps), interrupt, Together()])
     return Outcome(gan.steps_done, interrupt.received, lost, wrote=False)
 
 

@@ -8,8 +8,8 @@ from kgan.representations import Wave
 def fit(tiny_sounds):
     """Return a function that trains a DCGAN for some steps with callbacks."""
 
-    def run(gan, steps, callbacks):
+    def run(gan, steps, callbacks, epochs=1):
         dataset = training_dataset(tiny_sounds, Wave(), batch_size=4, n_critic=gan.n_critic, start_step=int(gan.step))
-        gan.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=callbacks)
+        return gan.fit(dataset, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=callbacks)
 
     return run

@@ -107,18 +107,25 @@ def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
     assert {step for step, value in events if value.tag.startswith("sounds")} == {2, 4, 5}
 
 
-def test_curves_are_grouped_by_meaning(make_gan, fit, tmp_path):
-    fit(make_gan(WGANGP, n_critic=1), 2, [Throughput(4), HistoryCSV(tmp_path / "history.csv", 2, log_dir=tmp_path)])
-    assert {value.tag for _, value in events_in(tmp_path)} == {
-        "losses/critic_loss", "losses/generator_loss", "losses/score_gap", "penalties/gradient_penalty",
-        "gradients/critic_gradient_norm", "gradients/generator_gradient_norm",
-        "speed/iterations_per_second", "speed/examples_per_second",
+def test_curves_are_the_logs_of_each_epoch_over_iterations(make_gan, fit, tmp_path):
+    gan = make_gan(WGANGP, n_critic=1)
+    history = fit(gan, 2, [Throughput(4), Board(Synthesizer(gan, Wave(), 16000), tmp_path, {}, count=4)], epochs=2).history
+    curves = {}
+    for step, value in events_in(tmp_path / "train"):
+        curves.setdefault(value.tag, {})[step] = float(tf.make_ndarray(value.tensor))
+    terms = {
+        "critic_loss", "generator_loss", "score_gap", "gradient_penalty", "critic_gradient_norm", "generator_gradient_norm",
+        "iterations_per_second", "examples_per_second",
     }  # fmt: skip
+    assert curves.keys() == {f"epoch_{term}" for term in terms}
+    for term in terms:
+        assert curves[f"epoch_{term}"] == pytest.approx(dict(zip((2, 4), history[term], strict=True)))
 
 
 def test_the_board_lists_hyper_parameters_and_places_sounds_by_their_levels(conditional, tmp_path):
     synthesizer, _ = conditional
     board = Board(synthesizer, tmp_path, {"batch_size": 8, "labels": ["pitch"], "minutes": None}, count=5, seed=3)
+    board.set_model(None)
     board.on_train_begin()
     (info,) = [
         value.metadata.plugin_data.content for _, value in events_in(tmp_path) if value.tag.endswith("session_start_info")
@@ -150,18 +157,36 @@ def test_the_board_lists_hyper_parameters_and_places_sounds_by_their_levels(cond
 
 def test_history_rows_are_means_over_their_steps_and_a_resumed_one_reads_as_one(make_gan, fit, tmp_path):
     rows = {}
-    for every_steps in (1, 3):
+    for length in (1, 3):
         gan = make_gan(DCGAN)
-        path = tmp_path / f"{every_steps}.csv"
-        fit(gan, 7, [HistoryCSV(path, every_steps, log_dir=tmp_path / "logs")])
-        gan.step.assign(5)  # resumed from a checkpoint before the end
-        fit(gan, 4, [HistoryCSV(path, every_steps)])
-        rows[every_steps] = list(csv.DictReader(path.open()))
-    assert [int(row["step"]) for row in rows[1]] == list(range(1, 10))
-    assert [int(row["step"]) for row in rows[3]] == [3, 6, 9]
+        path = tmp_path / f"{length}.csv"
+        fit(gan, length, [HistoryCSV(path)], epochs=9 // length)
+        gan.step.assign(6)  # resumed from a checkpoint before the end
+        fit(gan, length, [HistoryCSV(path)], epochs=6 // length)
+        rows[length] = list(csv.DictReader(path.open()))
+    assert [int(row["step"]) for row in rows[1]] == list(range(1, 13))
+    assert [int(row["step"]) for row in rows[3]] == [3, 6, 9, 12]
     single = [float(row["critic_loss"]) for row in rows[1]]
-    assert float(rows[3][0]["critic_loss"]) == pytest.approx(np.mean(single[:3]), rel=1e-4)
-    assert float(rows[3][2]["critic_loss"]) == pytest.approx(np.mean(single[6:9]), rel=1e-4)
+    for row, three in zip(rows[3], np.split(np.array(single), 4), strict=True):
+        assert float(row["critic_loss"]) == pytest.approx(three.mean(), rel=1e-4)
+
+
+def test_keras_own_callbacks_work(make_gan, fit, tmp_path):
+    """Rates fall, training stops early, and the logger has a row for each epoch."""
+    gan = make_gan(DCGAN)
+    rates = []
+
+    class Halve(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            optimizer = self.model.critic_optimizer
+            optimizer.learning_rate.assign(optimizer.learning_rate / 2)
+            rates.append(float(optimizer.learning_rate))
+
+    never_better = keras.callbacks.EarlyStopping("critic_loss", mode="min", patience=3, min_delta=1e9)
+    fit(gan, 2, [Halve(), keras.callbacks.CSVLogger(tmp_path / "log.csv"), never_better], epochs=9)
+    assert gan.steps_done == 2 * 4  # the first epoch is the best, three are not
+    assert rates == pytest.approx([1e-3 / 2**i for i in range(1, 5)])
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / "log.csv").open())] == ["0", "1", "2", "3"]
 
 
 # Throughput, Budget, ProgressBar, Interrupt

@@ -31,13 +31,15 @@ class Told:
 def fit(tiny_sounds, tmp_path, make_gan):
     """Return a function that trains a DCGAN with a `Score` that is told its scores, and returns both."""
 
-    def run(evaluator, steps, gan=None, **options):
+    def run(evaluator, steps, gan=None, epochs=1, others=(), **options):
         gan = gan or make_gan(DCGAN)
         checkpoint = Checkpoint(tmp_path / "checkpoints")
         synthesizer = Synthesizer(gan, Wave(1024), 16000)
         score = Score(synthesizer, evaluator, tmp_path, every_steps=2, count=6, checkpoint=checkpoint, **options)
         dataset = training_dataset(tiny_sounds, Wave(1024), batch_size=4, start_step=int(gan.step))
-        gan.fit(dataset, steps_per_epoch=steps, verbose=0, callbacks=[checkpoint, score])
+        score.history = gan.fit(
+            dataset, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=[checkpoint, score, *others]
+        ).history
         return gan, score
 
     return run
@@ -64,6 +66,13 @@ def test_it_stops_when_scores_no_longer_improve(fit, capsys):
     gan, _ = fit(Told(9.0, 4.0, 5.0, 6.0, 3.0), 20, patience=2)
     assert int(gan.step) == 8
     assert "best frechet_distance was that of step 4, 2 scores ago" in capsys.readouterr().out
+
+
+def test_scores_are_among_the_logs_of_an_epoch_for_other_callbacks(fit):
+    stop = keras.callbacks.EarlyStopping("frechet_distance", mode="min", patience=2)
+    gan, score = fit(Told(9.0, 4.0, 5.0, 6.0, 3.0), 2, epochs=9, others=[stop])
+    assert score.history["frechet_distance"] == [9.0, 4.0, 5.0, 6.0]
+    assert gan.steps_done == 8
 
 
 def test_more_is_better_for_some_scores(fit):

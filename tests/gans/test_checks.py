@@ -170,3 +170,4 @@ def test_it_is_not_evaluated_by_its_losses():
         gan.evaluate(EXAMPLES)
     with pytest.raises(ValueError, match="no `validation_data`"):
         gan.fit(EXAMPLES, validation_data=EXAMPLES, verbose=0)
+    assert gan.steps_done == 0

@@ -64,7 +64,7 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, tiny_run_options, mod
     assert_same_weights(tmp_path / "whole", tmp_path / "parts", 7)
     assert len(weights_at(tmp_path / "whole", 7)) > 45  # WGAN: RMSprop has one slot a weight
     history = [list(csv.DictReader((tmp_path / run / "history.csv").open())) for run in ("whole", "parts")]
-    assert [row["step"] for row in history[1]] == [row["step"] for row in history[0]] == ["2", "4", "6"]
+    assert [row["step"] for row in history[1]] == [row["step"] for row in history[0]] == ["2", "4", "6", "7"]
     assert [row["critic_loss"] for row in history[1]] == [row["critic_loss"] for row in history[0]]
 
 
@@ -214,6 +214,46 @@ def test_a_budget_in_minutes_counts_over_resumes(tmp_path, tiny_run_options, cap
     second = newest_state()
     assert second["training_s"] >= first["training_s"] + 3
     assert second["step"] > first["step"]
+
+
+MINE = """
+import keras
+
+class Steps(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        with open("steps.txt", "a") as file:
+            print(epoch, self.model.steps_done, "iterations_per_second" in logs, file=file)
+
+class Greedy(keras.callbacks.Callback):
+    def __init__(self, needed):
+        super().__init__()
+
+stop = keras.callbacks.EarlyStopping("critic_loss", mode="min", min_delta=1e9, patience=1)
+"""
+
+
+def test_a_callback_of_ones_own_sees_every_epoch_of_a_run_and_of_a_resumed_one(tmp_path, tiny_run_options, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    options = ["--run", "run", "--callback", "mine:Steps", *tiny_run_options]
+    assert main(["train", *options, "--steps", "3"]) == 0
+    assert main(["train", "--run", "run", "--steps", "7"]) == 0
+    seen = [line.split() for line in (tmp_path / "steps.txt").read_text().splitlines()]
+    assert seen == [["0", "2", "True"], ["1", "3", "True"], ["1", "5", "True"], ["2", "7", "True"]]
+    assert main(["train", "--run", "run", "--steps", "100", "--callback", "mine:stop"]) == 0
+    assert "has done 11 iterations" in capsys.readouterr().out  # two epochs later
+    for name, why in [
+        ("mine:Greedy", "TypeError"),
+        ("mine:Missing", "AttributeError"),
+        ("nowhere:Class", "ModuleNotFoundError"),
+        ("json:dumps", "a function"),
+    ]:
+        assert main(["train", "--run", "new", "--callback", name, *tiny_run_options]) == 2
+        error = capsys.readouterr().err
+        assert "must be Keras callbacks as module:Class" in error
+        assert f"Received: {name} ({why}" in error
+        assert not (tmp_path / "new").exists()
 
 
 def test_changed_sounds_are_told(tmp_path, finished_run, sound_folder, capsys):
