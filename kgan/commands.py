@@ -1,6 +1,5 @@
 """What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
 
-import contextlib
 import itertools
 import math
 import os
@@ -15,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from kgan.config import PRESETS, check_choice, check_effective, configs_folder, fields, flatten, read_yaml, told_values
+from kgan.config import all_values, base_values, check_choice, check_effective, fields, flatten, read_yaml, told_values
 from kgan.errors import InputError
 from kgan.quiet import import_tensorflow_quietly
 from kgan.text import one_line, printable
@@ -33,16 +32,13 @@ EXPERIMENTS = {  # of the published table, in its order
 
 def train(options):
     """Train a GAN, or go on with a run."""
-    files = list(options.config)
-    if options.preset is not None:
-        check_choice("preset", options.preset, PRESETS)
-        files.insert(0, configs_folder() / f"{options.preset}.yaml")
-    told = told_values(_overrides(options), files)
+    told = all_values(_overrides(options), options.preset, options.config)
     import_tensorflow_quietly()
     from kgan.training.run_folder import RunFolder
+    from kgan.training.start import start_run
 
     run = RunFolder(options.run or _default_run(told, options.preset))
-    outcome = _train(told, run, _asked(options))
+    outcome = start_run(told, run, _asked(options))
     if outcome.failure:
         return EXIT_FAILURE
     code = EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
@@ -67,67 +63,9 @@ def _as_much_again(training, step):
     return [each for option, budget in options.items() if budget for each in (option, f"{2 * budget:g}")]
 
 
-def _train(told, run, asked=()):
-    """Train a run, new or not, to the end of its budget; say why where that failed."""
-    from kgan.strategy import build_strategy, is_chief
-    from kgan.training.train import train
-
-    config, lines = _resolved(told, run, asked)
-    strategy = build_strategy(config.training.strategy)
-    for line in lines if is_chief(strategy) else ():
-        print(line, flush=True)
-    with run.lock() if is_chief(strategy) else contextlib.nullcontext():
-        try:
-            outcome = train(config, run)
-        except Exception as error:
-            error.kept = _kept(run)  # the line on the command line ends with it
-            raise
-    if outcome.failure:
-        print(one_line(f"kgan: error: {outcome.failure} {_kept(run)}"), file=sys.stderr)
-    return outcome
-
-
-def _kept(run):
-    if any(run.checkpoints.glob("step_*")):
-        return f"The last good checkpoint is in {run.checkpoints}."
-    return "No checkpoint came before."
-
-
-def _resolved(told, run, asked=()):
-    """Return the configuration of a run, new or not, and lines that say what was chosen.
-
-    Of a new one the strategy comes first: processes have to find each other before anything is computed. What was `asked` for
-    must have an effect.
-    """
-    from kgan.files import tensorflow_path
-    from kgan.strategy import build_strategy
-    from kgan.training.fine_tune import settings_of
-    from kgan.training.run_folder import new_config
-
-    tensorflow_path(run.path.resolve())  # says now that it cannot write there
-    if run.exists():
-        return run.resumed_config(told), []
-    strategy = build_strategy(_with_base(told)["training.strategy"])
-    if told.get("training.start_from"):
-        told = settings_of(told["training.start_from"]) | told
-    config, lines = new_config(told, strategy)
-    _check_effective(asked, config)
-    return config, lines
-
-
 def _asked(options):
     """Return the names of the values that were asked for; those of a file, which may hold all there are, are not among them."""
     return set(told_values(_overrides(options)))
-
-
-def _check_effective(asked, config):
-    """Raise an InputError where a value that was asked for has no effect."""
-    from kgan.data.load import check_effective as check_effective_on_data
-    from kgan.training.build import build_clipping
-
-    check_effective(asked, config)
-    of_data = {name.removeprefix("data.") for name in asked if name.startswith("data.")}
-    check_effective_on_data(config.data.source, config.data.labels_csv, build_clipping(config), of_data)
 
 
 def generate(options):
@@ -141,9 +79,9 @@ def generate(options):
     from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
     from kgan.bulk import each_with_all, generate_shards
     from kgan.synthesizer import interpolate
-    from kgan.training.run_folder import load_synthesizer
+    from kgan.training.run_folder import load
 
-    synthesizer = load_synthesizer(options.source, options.best)
+    synthesizer = load(options.source, options.best)
     asked = {kind: synthesizer.labels.parsed(kind, text) for kind, text in _asked_labels(options)}
     if options.midi:
         return _perform(options, synthesizer, asked, out)
@@ -201,9 +139,9 @@ def listen(options):
     from kgan.data.load import load_splits
     from kgan.evaluation.listening import listen
     from kgan.training.build import build_clipping, build_filter
-    from kgan.training.run_folder import load_synthesizer
+    from kgan.training.run_folder import load
 
-    synthesizer = load_synthesizer(options.source, options.best)
+    synthesizer = load(options.source, options.best)
     config = load_config(_data_of([Path(options.source).expanduser()]))
     data = config.data
     train, _, test = load_splits(data.source, data.labels_csv, build_clipping(config), build_filter(config))
@@ -220,9 +158,9 @@ def demo(options):
     from kgan.config import load_config
     from kgan.demo import Instrument, serve
     from kgan.training.build import load_sounds
-    from kgan.training.run_folder import load_synthesizer
+    from kgan.training.run_folder import load
 
-    instrument = Instrument(load_synthesizer(options.source, options.best))
+    instrument = Instrument(load(options.source, options.best))
 
     def read_real():
         try:
@@ -353,6 +291,7 @@ def reproduce(options):
     from kgan.evaluation.table import check_new
     from kgan.training.build import build_gan, build_representation
     from kgan.training.run_folder import RunFolder
+    from kgan.training.start import resolve, start_run
 
     folder = Path(options.out).expanduser()
     table = folder / "table.md"
@@ -366,13 +305,13 @@ def reproduce(options):
         for name, (model, representation) in EXPERIMENTS.items()
     }
     for run, values in experiments.values():
-        config, _ = _resolved(values, run, {option for option in told if option.startswith("data.")})
+        config, _ = resolve(values, run, {option for option in told if option.startswith("data.")})
         build_gan(config, build_representation(config))
     sources, failures = {}, {}
     for name, (run, values) in experiments.items():
         keras.backend.clear_session()
         print(f"{name}:", flush=True)
-        outcome = _train(values, run)
+        outcome = start_run(values, run)
         if outcome.signal_number:
             print("The same command goes on from here.")
             return EXIT_SIGNAL + outcome.signal_number
@@ -416,8 +355,10 @@ def _data_of(paths):
         kind = _kind_of(path)
         if kind not in ("run", "SavedModel"):
             continue
-        file = RunFolder(path).config_file if kind == "run" else saved_model_version(path) / CONFIG_FILE
-        flat = flatten(read_yaml(file))
+        config = (
+            RunFolder(path).read_config().model_dump() if kind == "run" else read_yaml(saved_model_version(path) / CONFIG_FILE)
+        )
+        flat = flatten(config)
         found[path] = {name: flat[name] for name in flat if name.startswith("data.") and name in fields()}
     if any(values != next(iter(found.values())) for values in found.values()):
         raise InputError(f"Sources trained on different data need --data. Received: {', '.join(map(str, found))}.")
@@ -431,9 +372,10 @@ def _evaluate(sources, told, options):
     from kgan.evaluation.evaluate import evaluate, folder_sounds
     from kgan.evaluation.table import read_table
     from kgan.training.build import build_clipping, build_filter
+    from kgan.training.start import check_all_effective
 
     config = load_config(told)
-    _check_effective({name for name in _asked(options) if name.startswith("data.")}, config)
+    check_all_effective({name for name in _asked(options) if name.startswith("data.")}, config)
     clipping = build_clipping(config)
     experiments, earlier = {}, []
     for name, path in sources.items():
@@ -453,9 +395,9 @@ def _evaluate(sources, told, options):
 def _generated(path, best, clipping, count, seed):
     """Return the `Sounds` of a run or a SavedModel, and its iterations."""
     from kgan.evaluation.evaluate import generated
-    from kgan.training.run_folder import load_synthesizer
+    from kgan.training.run_folder import load
 
-    synthesizer = load_synthesizer(path, best)
+    synthesizer = load(path, best)
     made = (*synthesizer.generate(synthesizer.latents(1)).shape[1:], 1)[:2]
     if (*made, synthesizer.sample_rate_hz) != (clipping.length_samples, clipping.channels, clipping.sample_rate_hz):
         raise InputError(
@@ -587,15 +529,10 @@ def _read_latents(path, latent_dim):
 
 
 def _default_run(told, preset):
-    base = _with_base(told)
+    base = base_values(told)
     name = os.fsencode(Path(base["data.source"]).name).decode("utf-8", "backslashreplace")
     data = os.fsdecode(name.replace("\\", "_").encode())  # by a backslash TensorFlow Serving finds no file
     return Path("runs") / f"{preset or base['model'] + '_' + base['repr']}_{data}"
-
-
-def _with_base(told):
-    """Return `{dotted name: value}` of what is told, and of `base.yaml` where nothing is."""
-    return flatten(read_yaml(configs_folder() / "base.yaml")) | told
 
 
 def _command(name, *arguments):

@@ -222,9 +222,8 @@ def load_config(overrides, files=(), accelerated=False):
     Raises:
         InputError: a name is unknown or a value is out of its range; the nearest valid name is suggested.
     """
-    base = read_yaml(configs_folder() / "base.yaml")
     told = told_values(overrides, files)
-    resolved = flatten(base) | {name: told[name] for name in ("model", "repr", "size") if name in told}
+    resolved = base_values({}) | {name: told[name] for name in ("model", "repr", "size") if name in told}
     check_choice("model", resolved["model"], MODELS)
     check_choice("representation", resolved["repr"], REPRESENTATIONS)
     check_choice("size", resolved["size"], ("auto", *SIZES))
@@ -287,6 +286,23 @@ def told_values(overrides, files=()):
     return told
 
 
+def all_values(values, preset=None, files=()):
+    """Return `{dotted name: value}` of a preset, files and values, the later the stronger.
+
+    Raises:
+        InputError: a preset or a name is unknown, or a file cannot be read.
+    """
+    if preset is not None:
+        check_choice("preset", preset, PRESETS)
+        files = [configs_folder() / f"{preset}.yaml", *files]
+    return told_values(values or {}, files)
+
+
+def base_values(told):
+    """Return `{dotted name: value}` of what is told, and of `base.yaml` where nothing is."""
+    return flatten(read_yaml(configs_folder() / "base.yaml")) | told
+
+
 def _parsed(name, value):
     """Return a text as the YAML value it means, unless the field is a text itself: a path may look like YAML."""
     if isinstance(value, str) and not value.strip():
@@ -318,7 +334,7 @@ def validated(flat):
         InputError: a name is unknown or a value is out of its range.
     """
     _check_names(flat)
-    flat = flatten(read_yaml(configs_folder() / "base.yaml")) | flat
+    flat = base_values(flat)
     nested: dict[str, Any] = {}
     for name, value in flat.items():
         *sections, last = name.split(".")

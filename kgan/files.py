@@ -50,6 +50,18 @@ def whole_file(path):
         scratch.unlink(missing_ok=True)
 
 
+def new_folder(path):
+    """Return a folder's `Path`.
+
+    Raises:
+        InputError: it exists.
+    """
+    folder = Path(path).expanduser()
+    if folder.exists():
+        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {folder}, which exists.")
+    return folder
+
+
 def remove_unfinished(folder):
     """Remove what a killed process left of `whole_folder` and `whole_file` in a folder."""
     for scratch in Path(folder).glob(f"{_SCRATCH}*"):

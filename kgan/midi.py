@@ -39,7 +39,7 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
 
     Args:
         midi_path: a Standard MIDI File.
-        synthesizer: a `Synthesizer` of a GAN conditioned on pitch, or a `SavedSynthesizer`.
+        synthesizer: a `Synthesizer` of a GAN conditioned on pitch.
         labels: further labels to ask for, `{kind: value}`.
         seed: of the latents and the labels drawn.
         progress: whether to show a bar.

@@ -18,7 +18,7 @@ from kgan.gans import WGANGP
 from kgan.labels import Labels
 from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 
 LENGTH, DIM, LATENT_DIM = 1024, 4, 8
 MOST_BYTES = 4 * 2**30
@@ -76,7 +76,7 @@ def conditional():
     labels = Labels(columns, [1, 3, 2, 1], {"family": ["bass", "brass", "flute"]})
     generator = wave_generator(64, dim=4, latent_dim=LATENT_DIM, label_width=labels.width)
     gan = WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels)
-    return Synthesizer(gan, Wave(64), 16000), generator
+    return GANSynthesizer(gan, Wave(64), 16000), generator
 
 
 @pytest.fixture(scope="session")

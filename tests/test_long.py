@@ -19,7 +19,7 @@ from kgan.data.notes import load_notes
 from kgan.representations import LogSpec, MelIF, Spec, Wave
 from kgan.serving.formats import write_formats
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.training.build import build_gan, build_representation
 from tests.serving.test_saved_model import config_yaml
 
@@ -130,7 +130,7 @@ def test_encoding_is_a_tenth_of_an_iteration(tmp_path, monkeypatch, notes_cache,
 def test_eight_clients_for_a_minute(tmp_path, transport):
     """Of the small size of wave networks. Prints throughput and latencies; no error, and memory does not grow."""
     gan = build_gan(load_config({"model": "wgan_gp", "size": "small", "training.precision": "float32"}), Wave())
-    export_saved_model(Synthesizer(gan, Wave(), 16000), config_yaml("normal"), tmp_path / "kgan")
+    export_saved_model(GANSynthesizer(gan, Wave(), 16000), config_yaml("normal"), tmp_path / "kgan")
     program = [sys.executable, "tests/serving/stand_in.py", str(tmp_path / "kgan"), "kgan"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stand_in:
         address = stand_in.stdout.readline().split()[transport]
@@ -154,7 +154,7 @@ def test_size_load_time_and_latency_of_every_format(tmp_path, notes_cache, name)
     representation = build_representation(config)
     if name in ("logspec", "melif"):
         representation.adapt([load_notes(cache_dir=notes_cache).waveforms(range(200))])
-    synthesizer = Synthesizer(build_gan(config, representation), representation, 16000)
+    synthesizer = GANSynthesizer(build_gan(config, representation), representation, 16000)
     version = export_saved_model(synthesizer, config.to_yaml(), tmp_path / "kgan")
     write_formats(synthesizer, version, "kgan", ["onnx", "litert"])
     latents = synthesizer.latents(1)

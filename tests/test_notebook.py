@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kgan.serving.saved_model import exported_step
-from kgan.training.run_folder import load_synthesizer
+from kgan.training.run_folder import load
 
 NOTEBOOK = Path(__file__).parent.parent / "scripts" / "colab.ipynb"
 
@@ -17,10 +17,8 @@ def executed(folder, steps):
     """Return the outputs of each code cell, of a run of so many iterations of the smallest networks."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace("Budget(checkpoint, minutes=MINUTES)", f"Budget(checkpoint, steps={steps})")
-        cell.source = cell.source.replace(
-            '"training.minutes": MINUTES', '"training.minutes": MINUTES, "repr": "wave", "network.dim": 2'
-        )
+        small = f'"training.steps": {steps}, "repr": "wave", "network.dim": 2, "network.kernel_size": 25'
+        cell.source = cell.source.replace('"training.minutes": MINUTES', small)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -43,7 +41,7 @@ def test_it_trains_shows_keeps_and_exports(tmp_path):
     run = tmp_path / "runs" / "notebook"
     assert exported_step(run / "saved_model") == 2
     asked = {"pitch": 60, "family": 2}
-    sounds = [load_synthesizer(path).generate(np.ones((2, 100)), asked) for path in (run, run / "saved_model")]
+    sounds = [load(path).generate(np.ones((2, 100)), asked) for path in (run, run / "saved_model")]
     np.testing.assert_allclose(*sounds, atol=1e-4)
 
 

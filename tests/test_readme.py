@@ -3,14 +3,32 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+from kgan.audio.pitch import estimate_pitch
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def python_block(containing):
     (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if containing in b]
     return block
+
+
+def test_three_lines_make_sounds_of_the_pitch_that_they_ask_for(tmp_path, monkeypatch):
+    code = python_block("write_wavs")
+    lines = [line for line in code.splitlines() if line]
+    assert len(lines) == 3
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved_models").symlink_to(ROOT / "saved_models")
+    exec(code, {})
+    sounds = [soundfile.read(path)[0] for path in sorted((tmp_path / "organ").iterdir())]
+    assert len(sounds) == 4
+    found = estimate_pitch(np.stack(sounds), 16000)
+    np.testing.assert_allclose(1200 * np.log2(found.frequency_hz / 261.6256), 0, atol=20)  # cents from C4
 
 
 def test_the_lines_of_a_notebook_train(notes_cache, monkeypatch):

@@ -1,17 +1,22 @@
+import inspect
+
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 
+import kgan
 from kgan.errors import InputError
 from kgan.gans import DCGAN
 from kgan.labels import ANY
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer, interpolate, limited
+from kgan.serving.saved_model import SavedSynthesizer
+from kgan.synthesizer import GANSynthesizer, interpolate, limited
 
 
 @pytest.fixture
 def synthesizer(make_gan):
-    return Synthesizer(make_gan(DCGAN), Wave(), 16000)
+    return GANSynthesizer(make_gan(DCGAN), Wave(), 16000)
 
 
 def test_a_latent_depends_on_seed_and_index_alone(synthesizer):
@@ -24,7 +29,7 @@ def test_a_latent_depends_on_seed_and_index_alone(synthesizer):
 
 def test_generate_equals_the_generator_in_batches_of_any_size(make_gan):
     gan = make_gan()
-    synthesizer = Synthesizer(gan, Wave(), 16000)
+    synthesizer = GANSynthesizer(gan, Wave(), 16000)
     latents = synthesizer.latents(70)
     audio = synthesizer.generate(latents)
     assert audio.shape == (70, 1024)
@@ -40,7 +45,7 @@ def test_clips_louder_than_full_scale_are_brought_down_as_a_whole():
 
 def test_it_listens_to_the_running_average_and_refreshes(make_gan):
     gan = make_gan(ema_decay=0.5)
-    synthesizer = Synthesizer(gan, Wave(), 16000)
+    synthesizer = GANSynthesizer(gan, Wave(), 16000)
     latents = synthesizer.latents(2)
     before = synthesizer.generate(latents)
     gan.train_step(tf.random.stateless_uniform((10, 1024, 1), (0, 1), -1.0, 1.0))
@@ -52,7 +57,7 @@ def test_it_listens_to_the_running_average_and_refreshes(make_gan):
 
 def test_it_computes_in_float32_whatever_the_training_does(make_gan):
     mixed, full = make_gan(dtype="mixed_bfloat16"), make_gan()
-    synthesizer = Synthesizer(mixed, Wave(), 16000)
+    synthesizer = GANSynthesizer(mixed, Wave(), 16000)
     latents = synthesizer.latents(2)
     np.testing.assert_allclose(synthesizer.generate(latents), full.generator(latents)[..., 0], atol=1e-6)
     assert np.abs(mixed.generator(latents)[..., 0] - full.generator(latents)[..., 0]).max() > 1e-5
@@ -127,3 +132,41 @@ def test_labels_that_cannot_be_made(conditional, synthesizer):
             conditional.generate(latents, {"pitch": strange})
     with pytest.raises(InputError, match="trained without labels. Received: pitch."):
         synthesizer.generate(synthesizer.latents(2), {"pitch": 60})
+
+
+def test_text_means_labels(conditional):
+    synthesizer, _ = conditional
+    latents = synthesizer.latents(2)
+    by_numbers = synthesizer.generate(latents, {"pitch": [60, 62], "family": 2})
+    np.testing.assert_array_equal(synthesizer.generate(latents, {"pitch": "C4,D4", "family": "flute"}), by_numbers)
+    with pytest.raises(InputError, match="`family` must be one of bass, flute. Received: horn"):
+        synthesizer.generate(latents, {"family": "horn"})
+
+
+def test_a_count_draws_latents_and_labels_by_the_seed(conditional):
+    synthesizer, _ = conditional
+    labels = synthesizer.chosen_labels(3, {"pitch": 60}, seed=7)
+    expected = synthesizer.generate(synthesizer.latents(3, seed=7), labels)
+    np.testing.assert_array_equal(synthesizer.generate(count=3, seed=7, labels={"pitch": 60}), expected)
+    assert synthesizer.generate(seed=7).shape == (1, 64)
+    with pytest.raises(InputError, match="as many sounds as latents. Received: count=3 beside latents"):
+        synthesizer.generate(synthesizer.latents(3), count=3)
+
+
+def test_wav_files_are_the_sounds_and_nothing_is_overwritten(conditional, tmp_path):
+    synthesizer, _ = conditional
+    paths = synthesizer.write_wavs(tmp_path / "sounds", count=2, seed=3)
+    assert [path.name for path in paths] == ["0000.wav", "0001.wav"]
+    for path, expected in zip(paths, synthesizer.generate(count=2, seed=3), strict=True):
+        audio, rate_hz = soundfile.read(path)
+        assert rate_hz == 16000
+        assert np.abs(audio - expected).max() <= 1 / 32767
+    with pytest.raises(InputError, match="new folder, to overwrite none"):
+        synthesizer.write_wavs(tmp_path / "sounds", count=1)
+
+
+@pytest.mark.parametrize("method", ["generate", "write_wavs"])
+def test_runs_saved_models_and_clients_answer_the_same_calls(method):
+    expected = inspect.signature(getattr(kgan.SoundMaker, method))
+    for maker in (kgan.Synthesizer, kgan.GANSynthesizer, SavedSynthesizer, kgan.Client):
+        assert inspect.signature(getattr(maker, method)) == expected

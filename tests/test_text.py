@@ -41,7 +41,7 @@ from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
 from kgan.serving.model_card import model_card
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.text import in_markdown, one_line, printable
 from tests.callbacks.test_callbacks import events_in
 from tests.demo.test_server import served
@@ -64,7 +64,7 @@ def named():
     keras.utils.set_random_seed(1)
     labels = Labels({"class": range(len(NAMES))}, names={"class": NAMES})
     generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
-    return Synthesizer(WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels), Wave(64), 16000)
+    return GANSynthesizer(WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels), Wave(64), 16000)
 
 
 @pytest.fixture

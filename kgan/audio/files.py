@@ -59,6 +59,12 @@ def write_wav(path, audio, sample_rate_hz):
         scratch.write_bytes(encoded.getvalue())
 
 
+def wav_names(count):
+    """Return the names of `count` files: `0000.wav`, `0001.wav`, ..., with as many digits as they need."""
+    digits = max(4, len(str(count - 1)))
+    return [f"{i:0{digits}d}.wav" for i in range(count)]
+
+
 def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labels=None):
     """Write `0000.wav`..., `latents.npy` and `contact_sheet.png` into a new folder, all of them or none.
 
@@ -68,8 +74,7 @@ def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labe
         OSError: the folder exists and is not empty, or cannot be written.
     """
     with whole_folder(folder) as scratch:
-        digits = max(4, len(str(len(audio) - 1)))
-        files = [f"{i:0{digits}d}.wav" for i in range(len(audio))]
+        files = wav_names(len(audio))
         for file, clip in zip(files, audio, strict=True):
             write_wav(scratch / file, clip, sample_rate_hz)
         np.save(scratch / "latents.npy", latents)

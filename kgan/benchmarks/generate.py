@@ -12,7 +12,7 @@ from kgan.benchmarks.train import LENGTH_SAMPLES, require_torch
 from kgan.config import load_config
 from kgan.representations import Wave
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.training.build import build_gan
 
 BATCH_SIZES = (1, 64)
@@ -35,7 +35,7 @@ def benchmark_generate(dim=32, against=None, rounds=5, seconds=2.0, json_file=No
     """
     config = load_config({"model": "wgan_gp", "size": "small", "network.dim": dim, "training.precision": "float32"})
     rate_hz = config.data.sample_rate_hz
-    synthesizer = Synthesizer(build_gan(config, Wave(LENGTH_SAMPLES)), Wave(), rate_hz)
+    synthesizer = GANSynthesizer(build_gan(config, Wave(LENGTH_SAMPLES)), Wave(), rate_hz)
     with tempfile.TemporaryDirectory(prefix="kgan-benchmark-") as scratch:
         saved = SavedSynthesizer(export_saved_model(synthesizer, config.to_yaml(), Path(scratch) / "model"))
     makers = {"kgan, Synthesizer": synthesizer.generate, "kgan, SavedModel": saved.generate}

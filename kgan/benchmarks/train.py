@@ -19,7 +19,7 @@ from kgan.data.pipeline import training_dataset
 from kgan.errors import InputError
 from kgan.networks.wave import START_LENGTH, wave_strides
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.training.build import build_gan
 from kgan.training.precision import fastest_precision, matrix_product_s
 
@@ -171,7 +171,7 @@ def _kgan(dim, batch_size, precision, folder):
     gan = build_gan(config, Wave(LENGTH_SAMPLES))
     dataset = training_dataset(load_notes(), Wave(), batch_size, gan.n_critic)
     training = config.training
-    synthesizer = Synthesizer(gan, Wave(), config.data.sample_rate_hz)
+    synthesizer = GANSynthesizer(gan, Wave(), config.data.sample_rate_hz)
     checkpoint = Checkpoint(folder / "checkpoints", training.checkpoint_minutes)
     budget = Budget(checkpoint)
     callbacks = [

@@ -27,7 +27,7 @@ class Board(keras.callbacks.TensorBoard):
     with its labels; it is written when training ends.
 
     Args:
-        synthesizer: the `Synthesizer` to make sounds with.
+        synthesizer: the `GANSynthesizer` to make sounds with.
         log_dir: folder of the run's other logs.
         hyper_parameters: `{name: value}`; what is neither number, text nor truth value is listed as text.
         count: sounds on the map.

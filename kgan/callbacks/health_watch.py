@@ -21,7 +21,7 @@ class HealthWatch(keras.callbacks.Callback):
         * the critic's score gap explodes (divergence).
 
     Args:
-        synthesizer: the `Synthesizer` to listen through.
+        synthesizer: the `GANSynthesizer` to listen through.
         every_steps: iterations between two looks at the sounds.
         count: sounds to look at.
 

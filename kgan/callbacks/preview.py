@@ -20,7 +20,7 @@ class Preview(keras.callbacks.Callback):
     and a few players.
 
     Args:
-        synthesizer: the `Synthesizer` to make them with.
+        synthesizer: the `GANSynthesizer` to make them with.
         directory: folder of the previews; None writes no files.
         every_steps: iterations between previews; there is one at the end of training, too.
         count: sounds in a preview.

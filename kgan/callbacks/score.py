@@ -21,7 +21,7 @@ class Score(keras.callbacks.Callback):
     `keras.callbacks.EarlyStopping("frechet_distance", mode="min")`.
 
     Args:
-        synthesizer: the `Synthesizer` to listen through.
+        synthesizer: the `GANSynthesizer` to listen through.
         evaluator: an `Evaluator`; its metrics are what is scored.
         directory: folder of the two files.
         every_steps: iterations between two scores.

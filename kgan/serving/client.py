@@ -4,13 +4,14 @@ import base64
 import contextlib
 import json
 import operator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from tqdm import tqdm
 
+from kgan.audio.files import wav_names
 from kgan.errors import InputError
-from kgan.files import whole_folder
+from kgan.files import new_folder, whole_folder
 
 UNAVAILABLE = (502, 503)  # of HTTP's statuses
 SOUNDS_PER_REQUEST = 64  # 256 are allowed
@@ -23,7 +24,7 @@ REFUSALS += ("PERMISSION_DENIED",)
 
 
 class Client:
-    """Asks a server for sounds.
+    """Asks a server for sounds, with the methods that a `kgan.Synthesizer` has here.
 
     A request that finds the server unavailable is repeated; one that it refuses is not, but for sounds from a seed, once, where
     the model wants labels that were not given: any will do. Any number of latents is taken, and sent 64 at a time. What
@@ -47,7 +48,7 @@ class Client:
         >>> client.generate(count=4, seed=7).shape
         (4, 16384)
         >>> client.write_wavs("drums", count=4, seed=7)[0]
-        PosixPath('drums/00000.wav')
+        PosixPath('drums/0000.wav')
         >>> client.generate(count=4, labels={"pitch": 60}).shape  # of a model conditioned on pitch
         (4, 16384)
     """
@@ -69,34 +70,39 @@ class Client:
         self._transport = transport(parts, model, timeout_s, retries)
         self._any = {}  # a label of each kind that the server is known to want
 
-    def generate(self, latents=None, count=None, seed=0, labels=None):
+    def generate(self, latents=None, labels=None, *, count=None, seed=0, progress=False):
         """Return audio, float32 `(count, samples[, channels])`.
 
         Args:
-            latents: float32 `(count, latent_dim)`; or else
-            count: how many sounds, 1 to 256, to make
-            seed: from this seed. A sound depends on it and on its index alone. A server that joins requests to batches
-                refuses seeds.
+            latents: float32 `(count, latent_dim)`; None lets the server draw them.
             labels: `{kind: values}` for a conditional model: with latents an integer for all or one for each, and none may be
-                missing; with a count one integer for all, where -1, or none, is any.
+                missing; without, one integer for all, where -1, or none, is any.
+            count: how many sounds, 1 to 256, to make where the server draws latents; None makes one.
+            seed: of the server's draws. A sound depends on it and on its index alone. A server that joins requests to batches
+                refuses seeds.
+            progress: whether to show a bar.
         """
-        _check_one(latents, count)
         if latents is None:
             return self._sample(count, seed, labels)["audio"]
-        return self._in_requests("serving_default", latents, labels)
+        _check_no_count(count)
+        return self._in_requests("serving_default", latents, labels, progress)
 
-    def write_wavs(self, folder, latents=None, count=None, seed=0, labels=None):
-        """Write 16-bit WAV files to a new folder and return their paths. Arguments: the folder, and as of `generate`."""
-        folder = Path(folder).expanduser()
-        if folder.exists():
-            raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {folder}, which exists.")
-        _check_one(latents, count)
+    def write_wavs(self, folder, latents=None, labels=None, *, count=None, seed=0, progress=False):
+        """Write 16-bit WAV files to a new folder and return their paths.
+
+        Args:
+            folder: it must not exist.
+            latents, labels, count, seed, progress: those of `generate`.
+        """
+        folder = new_folder(folder)
         if latents is None:
             sampled = self._sample(count, seed, labels)
             latents = sampled["latents"]
             labels = {name: values for name, values in sampled.items() if name not in ("audio", "latents")}
-        files = self._in_requests("wav", latents, labels)
-        paths = [folder / f"{i:05d}.wav" for i in range(len(files))]
+        else:
+            _check_no_count(count)
+        files = self._in_requests("wav", latents, labels, progress)
+        paths = [folder / name for name in wav_names(len(files))]
         with whole_folder(folder) as scratch:
             for path, content in zip(paths, files, strict=True):
                 (scratch / path.name).write_bytes(content)
@@ -114,6 +120,7 @@ class Client:
 
     def _sample(self, count, seed, labels):
         """Return `{"audio", "latents"}` and the labels, int32 `(count,)`."""
+        count = 1 if count is None else count
         try:
             inputs = {"count": np.array(operator.index(count), np.int32), "seed": np.array(operator.index(seed), np.int64)}
         except (OverflowError, TypeError, ValueError) as error:
@@ -140,7 +147,7 @@ class Client:
         except (InputError, OSError):
             return None
 
-    def _in_requests(self, signature, latents, labels):
+    def _in_requests(self, signature, latents, labels, progress):
         try:
             latents = np.asarray(latents, np.float32)
         except (TypeError, ValueError) as error:
@@ -150,7 +157,8 @@ class Client:
         inputs = _label_values(labels, len(latents)) | {"latents": latents}
         output, starts = ONLY_OUTPUT[signature], range(0, len(latents), SOUNDS_PER_REQUEST)
         parts = [{name: values[i : i + SOUNDS_PER_REQUEST] for name, values in inputs.items()} for i in starts]
-        replies = [self._predict(signature, part, {output}) for part in parts]
+        bar = tqdm(parts, desc="Generating", unit="request", disable=not progress)
+        replies = [self._predict(signature, part, {output}) for part in bar]
         return np.concatenate([reply[output] for reply in replies])
 
     def _predict(self, signature, inputs, outputs):
@@ -161,9 +169,9 @@ class Client:
         return reply
 
 
-def _check_one(latents, count):
-    if (latents is None) == (count is None):
-        raise InputError("Either `latents` or `count` must be given. Received: both, or neither.")
+def _check_no_count(count):
+    if count is not None:
+        raise InputError(f"There are as many sounds as latents. Received: count={count} beside latents.")
 
 
 def _label_values(labels, count=None):

@@ -43,7 +43,7 @@ def write_formats(synthesizer, folder, name, formats):
     sounds, and is kept if they are the synthesizer's to within 34 dB.
 
     Args:
-        synthesizer: a `kgan.Synthesizer`.
+        synthesizer: a `GANSynthesizer`.
         folder: where to, an existing folder.
         name: how the files' names begin.
         formats: names, of `FORMATS`.

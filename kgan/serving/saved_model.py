@@ -45,7 +45,7 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
     added.
 
     Args:
-        synthesizer: a `kgan.Synthesizer`.
+        synthesizer: a `GANSynthesizer`.
         config_yaml: text of the run's configuration.
         folder: the model's folder; its name is the model's name for TensorFlow Serving.
         sounds: number of sounds it was trained on, for the model card; None where that is not known.
@@ -164,7 +164,7 @@ def _count_rules(count):
 
 
 class SavedSynthesizer(Synthesizer):
-    """A `Synthesizer` read from a SavedModel that `export_saved_model` wrote.
+    """The synthesizer of a SavedModel that `export_saved_model` wrote.
 
     Args:
         folder: a version's folder, or the folder of versions, of which the highest is taken.
@@ -196,9 +196,6 @@ class SavedSynthesizer(Synthesizer):
     @property
     def weights(self):
         return [weight.numpy().astype(np.float32) for weight in getattr(self._loaded, "weights", [])]
-
-    def levels_db(self, latents, labels=None):
-        return None  # it holds the way to the audio alone
 
     def audio(self, latents, *labels):
         given = dict(zip(self.labels.inputs.values(), labels, strict=True))

@@ -12,7 +12,7 @@ def write_warmup_requests(folder, name, synthesizer):
     Args:
         folder: that of the SavedModel's version.
         name: the model's.
-        synthesizer: the `Synthesizer` that was exported.
+        synthesizer: the `GANSynthesizer` that was exported.
 
     Reference: TensorFlow Serving, "SavedModel Warmup". https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """

@@ -11,7 +11,7 @@ from kgan.config import BUDGET, Config, flatten, read_yaml, validated
 from kgan.errors import InputError
 from kgan.networks.layers import label_gain
 from kgan.serving.saved_model import CONFIG_FILE, SavedSynthesizer, saved_model_version
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.training.build import build_gan, build_representation
 from kgan.training.run_folder import RunFolder
 
@@ -83,7 +83,7 @@ def _load(source):
         return gan, [weight.numpy() for weight in representation.weights], True
     saved = SavedSynthesizer(source)
     gan, stored = build_gan(config, representation, saved.labels), saved.weights
-    synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
+    synthesizer = GANSynthesizer(gan, representation, config.data.sample_rate_hz)
     of_generator = len(synthesizer.generator.weights)
     _assign(source, synthesizer.generator.weights, stored[:of_generator])
     synthesizer.give_back(gan)

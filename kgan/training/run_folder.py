@@ -7,6 +7,7 @@ import filelock
 import tensorflow as tf
 from tqdm import tqdm
 
+from kgan import __version__
 from kgan.callbacks.checkpoint import Checkpoint
 from kgan.callbacks.rows import read_rows
 from kgan.config import BUDGET, CHANGEABLE, flatten, load_config, read_yaml, validated
@@ -17,15 +18,18 @@ from kgan.labels import Labels
 from kgan.serving.formats import check_formats, write_formats
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.strategy import chiefs
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.training.build import build_gan, build_representation
 from kgan.training.precision import PRECISIONS, fastest_precision
+
+FORMAT = 3  # of the folder: raise it when a run of before can no longer be gone on with
 
 
 class RunFolder:
     """A run on disk: all that is needed to go on, to generate and to export, without any data set.
 
-    `config.yaml`, `data.json`, `checkpoints/`, `logs/` (TensorBoard), `history.csv`, `samples/` and `saved_model/`.
+    `config.yaml`, `run.json` (the version that wrote it, and what it is trained on), `checkpoints/`, `logs/` (TensorBoard),
+    `history.csv`, `samples/` and `saved_model/`.
 
     Args:
         path: the folder; it need not exist.
@@ -35,7 +39,7 @@ class RunFolder:
         self.path = Path(path).expanduser()
         self.config_file = self.path / "config.yaml"
         self.checkpoints = self.path / "checkpoints"
-        self.data_file = self.path / "data.json"
+        self.facts_file = self.path / "run.json"
         self.history = self.path / "history.csv"
         self.logs = self.path / "logs"
         self.samples = self.path / "samples"
@@ -72,19 +76,19 @@ class RunFolder:
     def note_data(self, sounds, labels):
         """Remember what the run is trained on, and warn where it is no longer that."""
         digest = hashlib.sha256("\n".join(sounds.ids).encode()).hexdigest()
-        data = {"count": len(sounds), "sha256_of_ids": digest, "labels": labels.get_config()}
-        if self.data_file.exists() and json.loads(self.data_file.read_text()) != data:
+        data = {"sounds": len(sounds), "sha256_of_ids": digest, "labels": labels.get_config()}
+        if self.facts_file.exists() and self._read_facts()["data"] != data:
             tqdm.write("Warning: the sounds are not those that the run was started with; it goes on with what is there now.")
-        with whole_file(self.data_file) as scratch:
-            scratch.write_text(json.dumps(data))
+        with whole_file(self.facts_file) as scratch:
+            scratch.write_text(json.dumps({"format": FORMAT, "kgan": __version__, "data": data}))
 
     def read_labels(self):
         """Return the `Labels` that the run is conditioned on."""
-        return Labels(**json.loads(self.data_file.read_text()).get("labels", {})) if self.data_file.exists() else Labels()
+        return Labels(**self._read_facts()["data"]["labels"]) if self.facts_file.exists() else Labels()
 
     def facts(self, step):
         """Return what a model card says of the run at a step: the number of `sounds` it trains on, and its `scores`."""
-        sounds = json.loads(self.data_file.read_text())["count"] if self.data_file.exists() else None
+        sounds = self._read_facts()["data"]["sounds"]
         rows = [row for row in read_rows(self.scores, step) if int(row["step"]) == step]
         numbers = {name: float(row[name]) for row in rows for name in COLUMNS if row.get(name)}
         return {"sounds": sounds, "scores": numbers or None}
@@ -94,11 +98,36 @@ class RunFolder:
         return self.config_file.is_file()
 
     def read_config(self):
-        """Return the run's `Config`."""
+        """Return the run's `Config`.
+
+        Raises:
+            InputError: another version of kgan wrote the run, or a value is not one that there is.
+        """
+        self._read_facts()
         try:
             return validated(flatten(read_yaml(self.config_file)))
         except InputError as error:
             raise InputError(f"{self.config_file}: {error}") from None
+
+    def _read_facts(self):
+        """Return what `run.json` holds.
+
+        Raises:
+            InputError: another version of kgan wrote the run.
+        """
+        try:
+            facts = json.loads(self.facts_file.read_text(encoding="utf-8"))
+            found, version = facts["format"], facts["kgan"]
+        except FileNotFoundError:
+            found, version = "none", "an earlier version"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"A run's run.json must be as kgan wrote it. Received: {self.facts_file} ({error}).") from None
+        if found != FORMAT:
+            raise InputError(
+                f"A run must be of format {FORMAT}, which kgan {__version__} reads. Received: {self.path}, of format {found},"
+                f" which {version} wrote. Train it anew, or use the kgan that wrote it."
+            )
+        return facts
 
     def write_config(self, config):
         with whole_file(self.config_file) as scratch:
@@ -154,7 +183,7 @@ def new_config(told, strategy):
     return config, lines
 
 
-def load_synthesizer(path, best=False):
+def load(path, best=False):
     """Return the `Synthesizer` of a run folder, by its newest or its best checkpoint, or of a SavedModel.
 
     Raises:
@@ -193,4 +222,4 @@ def _of_run(run, best):
     if not Checkpoint(run.checkpoints, representation=representation).restore(gan, best):
         missing = "best checkpoint: only runs with --scores.every_steps have one" if best else "checkpoint yet: train it first"
         raise InputError(f"The run {run.path} has no {missing}.")
-    return Synthesizer(gan, representation, config.data.sample_rate_hz)
+    return GANSynthesizer(gan, representation, config.data.sample_rate_hz)

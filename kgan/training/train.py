@@ -28,7 +28,7 @@ from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
 from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.strategy import build_strategy, check_same, is_chief, is_multiworker
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.text import one_line
 from kgan.training.build import (
     build_augmentation,
@@ -63,7 +63,7 @@ class Outcome:
     wrote: bool = True
 
 
-def train(config, run: RunFolder):
+def train_run(config, run: RunFolder, callbacks=()):
     """Train a run from where it stands to the end of its budget, and export it.
 
     Of several processes that work together the chief alone writes; all of them read the run's folder.
@@ -71,6 +71,7 @@ def train(config, run: RunFolder):
     Args:
         config: the resolved `Config`; the run's own if it goes on.
         run: its folder, locked by the chief.
+        callbacks: Keras callbacks to add to the run's own, those of the configuration included.
 
     Returns:
         An `Outcome`.
@@ -81,7 +82,7 @@ def train(config, run: RunFolder):
     """
     strategy, training = build_strategy(config.training.strategy), config.training
     representation, augmentation = build_representation(config), build_augmentation(config)
-    own = build_callbacks(training.callbacks)
+    own = [*build_callbacks(training.callbacks), *callbacks]
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
     budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
     sounds, labels = None, run.read_labels()
@@ -93,7 +94,7 @@ def train(config, run: RunFolder):
         gan = build_gan(config, representation, labels)
         start_step = checkpoint.restore(gan)
     check_same(strategy, start_step, "All processes must go on from the same checkpoint, in a folder that they share.")
-    synthesizer = Synthesizer(gan, representation, config.data.sample_rate_hz)
+    synthesizer = GANSynthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
         if not is_chief(strategy):
             return Outcome(start_step, wrote=False)
@@ -131,7 +132,7 @@ def train(config, run: RunFolder):
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
     interrupt, bar = Interrupt(), ProgressBar(budget)
-    callbacks = [
+    all_callbacks = [
         Throughput(gan.n_critic * training.batch_size),
         bar,
         HistoryCSV(run.history),
@@ -148,7 +149,7 @@ def train(config, run: RunFolder):
     begun = f"{'Resuming' if start_step else 'Training the new run'} {run.path} on {len(sounds):,} sounds."
     tqdm.write(f"{one_line(begun)} Ctrl-C ends it cleanly.\n{gan.labels.described(config.conditioning.labels, sounds)}")
     try:
-        lost = _fit(gan, dataset, training, callbacks)
+        lost = _fit(gan, dataset, training, all_callbacks)
     finally:
         bar.close()
     failure = lost or health.failure

@@ -15,7 +15,7 @@ from kgan.callbacks.board import write_map
 from kgan.callbacks.health_watch import diagnose_audio, diagnose_gaps
 from kgan.gans import DCGAN, WGANGP
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 
 
 class BreakAt(keras.callbacks.Callback):
@@ -36,7 +36,7 @@ class BreakAt(keras.callbacks.Callback):
 
 def test_nan_stops_training_with_the_last_good_checkpoint_kept(make_gan, fit, tmp_path, capsys):
     gan = make_gan(DCGAN)
-    health = HealthWatch(Synthesizer(gan, Wave(), 16000), every_steps=100)
+    health = HealthWatch(GANSynthesizer(gan, Wave(), 16000), every_steps=100)
     fit(gan, 10, [health, Checkpoint(tmp_path, every_minutes=1e-9), BreakAt(4)])
     assert int(gan.step) == 5
     assert "became NaN or infinite at step 5; training stopped" in health.failure
@@ -46,7 +46,7 @@ def test_nan_stops_training_with_the_last_good_checkpoint_kept(make_gan, fit, tm
 
 def test_a_finding_is_told_once_until_it_is_gone(make_gan, capsys):
     gan = make_gan(DCGAN)
-    health = HealthWatch(Synthesizer(gan, Wave(), 16000), every_steps=1, count=4)
+    health = HealthWatch(GANSynthesizer(gan, Wave(), 16000), every_steps=1, count=4)
     health.set_model(gan)
     last = gan.generator.layers[-2]
     kernel = last.kernel.numpy()
@@ -91,13 +91,13 @@ def events_in(logs):
 
 def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
     gan = make_gan(DCGAN)
-    synthesizer = Synthesizer(gan, Wave(), 16000)
+    synthesizer = GANSynthesizer(gan, Wave(), 16000)
     fit(gan, 5, [Preview(synthesizer, tmp_path / "samples", every_steps=2, count=3, log_dir=tmp_path / "logs", seed=9)])
     folders = sorted((tmp_path / "samples").iterdir())
     assert [folder.name for folder in folders] == ["step_00000002", "step_00000004", "step_00000005"]
     latents = np.load(folders[-1] / "latents.npy")
     np.testing.assert_array_equal(latents, synthesizer.latents(3, seed=9))
-    expected = Synthesizer(gan, Wave(), 16000).generate(latents)
+    expected = GANSynthesizer(gan, Wave(), 16000).generate(latents)
     for i in range(3):
         written = read_audio(folders[-1] / f"{i:04d}.wav", 16000).audio[:, 0]
         assert np.abs(written - expected[i]).max() <= 1 / 32767
@@ -109,7 +109,7 @@ def test_preview_writes_the_sounds_of_the_same_latents(make_gan, fit, tmp_path):
 
 def test_curves_are_the_logs_of_each_epoch_over_iterations(make_gan, fit, tmp_path):
     gan = make_gan(WGANGP, n_critic=1)
-    history = fit(gan, 2, [Throughput(4), Board(Synthesizer(gan, Wave(), 16000), tmp_path, {}, count=4)], epochs=2).history
+    history = fit(gan, 2, [Throughput(4), Board(GANSynthesizer(gan, Wave(), 16000), tmp_path, {}, count=4)], epochs=2).history
     curves = {}
     for step, value in events_in(tmp_path / "train"):
         curves.setdefault(value.tag, {})[step] = float(tf.make_ndarray(value.tensor))

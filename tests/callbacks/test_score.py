@@ -10,7 +10,7 @@ from kgan.errors import InputError
 from kgan.evaluation.evaluate import generated
 from kgan.gans import DCGAN
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 
 
 class Told:
@@ -34,7 +34,7 @@ def fit(tiny_sounds, tmp_path, make_gan):
     def run(evaluator, steps, gan=None, epochs=1, others=(), **options):
         gan = gan or make_gan(DCGAN)
         checkpoint = Checkpoint(tmp_path / "checkpoints")
-        synthesizer = Synthesizer(gan, Wave(1024), 16000)
+        synthesizer = GANSynthesizer(gan, Wave(1024), 16000)
         score = Score(synthesizer, evaluator, tmp_path, every_steps=2, count=6, checkpoint=checkpoint, **options)
         dataset = training_dataset(tiny_sounds, Wave(1024), batch_size=4, start_step=int(gan.step))
         score.history = gan.fit(
@@ -58,7 +58,7 @@ def test_rows_picture_and_the_best_checkpoint(fit, tmp_path, make_gan):
     assert names == ["best_step_00000004", "step_00000007"]
     best = make_gan(DCGAN)
     assert Checkpoint(tmp_path / "checkpoints").restore(best, best=True) == 4
-    sounds = generated(Synthesizer(best, Wave(1024), 16000), 6, seed=0)
+    sounds = generated(GANSynthesizer(best, Wave(1024), 16000), 6, seed=0)
     np.testing.assert_array_equal(sounds.audio, evaluator.seen[1])  # what was scored is what is kept
 
 
@@ -135,4 +135,4 @@ def test_a_file_of_another_origin_is_refused(fit, tmp_path):
 
 def test_only_scores_with_a_direction_can_be_monitored(make_gan, tmp_path):
     with pytest.raises(ValueError, match="`monitor` must be one of inception_score, frechet_distance"):
-        Score(Synthesizer(make_gan(), Wave(1024), 16000), Told(), tmp_path, monitor="d_self")
+        Score(GANSynthesizer(make_gan(), Wave(1024), 16000), Told(), tmp_path, monitor="d_self")

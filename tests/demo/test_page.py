@@ -17,7 +17,7 @@ from kgan.gans import WGANGP
 from kgan.labels import Labels
 from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from tests.demo.test_server import served
 
 pytestmark = pytest.mark.browser
@@ -279,7 +279,7 @@ def test_names_of_sounds_and_labels_are_shown_as_text(browser):
     labels = Labels({"class": range(3)}, names={"class": ["$kick$", "new\nline", script]})
     generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
     gan = WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels)
-    instrument = Instrument(Synthesizer(gan, Wave(64), 16000))
+    instrument = Instrument(GANSynthesizer(gan, Wave(64), 16000))
     instrument.real = Sounds(to_int16(np.full((1, 64), 0.5)), 16000, [f"{script}/日本.wav"], {"class": np.array([2])})
     page = browser.new_page()
     page.goto(f"{served(instrument)}/#label.class=2")

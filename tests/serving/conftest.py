@@ -4,7 +4,7 @@ from kgan.gans import WGANGP
 from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
 from kgan.serving.saved_model import export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from tests.serving.test_saved_model import config_yaml
 
 
@@ -15,7 +15,7 @@ def models(tmp_path_factory):
     for length in (512, 1024):
         gan = WGANGP(wave_generator(length, dim=4, latent_dim=8), wave_critic(length, dim=4))
         gan.compile("adam", "adam")
-        synthesizer = Synthesizer(gan, Wave(length), 16000)
+        synthesizer = GANSynthesizer(gan, Wave(length), 16000)
         export_saved_model(synthesizer, config_yaml("normal"), folder)
     return folder, synthesizer
 

@@ -12,7 +12,7 @@ from kgan.representations import LogSpec, MelIF, Spec, Wave
 from kgan.serving import formats
 from kgan.serving.formats import check_formats, write_formats
 from kgan.serving.saved_model import export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from tests.serving.test_saved_model import config_yaml
 
 LENGTH = 2048
@@ -25,7 +25,7 @@ BOUNDS = {Wave: 1e-5, Spec: 1e-5, LogSpec: 1e-2, MelIF: 1e-3}
 )
 def synthesizer(request, make_gan, tiny_sounds):
     if request.param is Wave:
-        return Synthesizer(make_gan(length=LENGTH), Wave(LENGTH), 16000)
+        return GANSynthesizer(make_gan(length=LENGTH), Wave(LENGTH), 16000)
     options = {"fft_samples": 64, "hop_samples": 32} if request.param is not MelIF else {"fft_samples": 256, "hop_samples": 64}
     representation = request.param(LENGTH, **options)
     if hasattr(representation, "adapt"):
@@ -35,7 +35,7 @@ def synthesizer(request, make_gan, tiny_sounds):
     shape = representation.example_shape
     gan = WGANGP(spectrogram_generator(shape, dim=2, latent_dim=8), spectrogram_critic(shape, dim=2))
     gan.compile("adam", "adam")
-    return Synthesizer(gan, representation, 16000)
+    return GANSynthesizer(gan, representation, 16000)
 
 
 def largest_difference(audio, expected):
@@ -75,7 +75,7 @@ def test_openvino_reads_the_saved_model(synthesizer, tmp_path):
 
 
 def test_what_makes_other_sounds_is_refused_and_the_rest_kept(make_gan, tmp_path, monkeypatch):
-    synthesizer = Synthesizer(make_gan(), Wave(), 16000)
+    synthesizer = GANSynthesizer(make_gan(), Wave(), 16000)
     suffix, packages, convert, run = formats.FORMATS["onnx"]
 
     def louder(model, inputs):
@@ -100,14 +100,14 @@ def test_what_makes_other_sounds_is_refused_and_the_rest_kept(make_gan, tmp_path
 def test_silence_is_a_sound(make_gan, tmp_path):
     gan = make_gan()
     gan.generator.set_weights([np.zeros_like(weight) for weight in gan.generator.get_weights()])
-    conversions = write_formats(Synthesizer(gan, Wave(), 16000), tmp_path, "drums", ["onnx"])
+    conversions = write_formats(GANSynthesizer(gan, Wave(), 16000), tmp_path, "drums", ["onnx"])
     assert [(each.difference, each.refusal) for each in conversions] == [(0.0, None)] * 2
 
 
 def test_stereo(tmp_path):
     gan = WGANGP(wave_generator(512, channels=2, dim=2, latent_dim=8), wave_critic(512, channels=2, dim=2))
     gan.compile("adam", "adam")
-    synthesizer = Synthesizer(gan, Wave(512, 2), 16000)
+    synthesizer = GANSynthesizer(gan, Wave(512, 2), 16000)
     assert not any(each.refusal for each in write_formats(synthesizer, tmp_path, "drums", ["onnx", "litert"]))
     latents = synthesizer.latents(3)
     audio = formats._run_onnx((tmp_path / "drums.onnx").read_bytes(), {"latents": latents})
@@ -132,7 +132,7 @@ def test_the_command_says_what_was_kept_and_what_was_not(finished_run, tmp_path,
 
 
 def test_names_and_shapes_of_what_a_file_takes_and_gives(make_gan, tmp_path):
-    synthesizer = Synthesizer(make_gan(), Wave(), 16000)
+    synthesizer = GANSynthesizer(make_gan(), Wave(), 16000)
     write_formats(synthesizer, tmp_path, "drums", ["onnx", "litert"])
     session = onnxruntime.InferenceSession(tmp_path / "drums.onnx")
     ((audio,),) = [session.run(["audio"], {"latents": synthesizer.latents(1)})]

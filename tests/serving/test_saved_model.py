@@ -17,7 +17,7 @@ from kgan.labels import Labels
 from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 
 BARE_PROCESS = """
 import sys
@@ -52,7 +52,7 @@ def config_yaml(distribution):
 
 
 def exported(gan, folder):
-    synthesizer = Synthesizer(gan, Wave(), 16000)
+    synthesizer = GANSynthesizer(gan, Wave(), 16000)
     return synthesizer, export_saved_model(synthesizer, config_yaml(gan.latent_distribution), folder)
 
 
@@ -203,7 +203,7 @@ def run_in_c(signature, version, output, inputs, folder):
 
 def test_the_model_card_says_what_it_is(make_gan, tmp_path):
     gan = make_gan()
-    synthesizer = Synthesizer(gan, Wave(), 16000)
+    synthesizer = GANSynthesizer(gan, Wave(), 16000)
     scores = {"inception_score": 3.25, "frechet_distance": 61.0}
     version = export_saved_model(synthesizer, config_yaml("normal"), tmp_path / "drums", sounds=6872, scores=scores)
     card = (version / "MODEL_CARD.md").read_text()
@@ -261,7 +261,7 @@ def test_labels_are_inputs_beside_the_latents(conditional_folder, conditional):
 def test_a_label_that_python_reserves_has_an_input_of_another_name(tmp_path):
     labels = Labels({"class": [0, 1]}, names={"class": ["kick", "snare"]})
     generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
-    synthesizer = Synthesizer(
+    synthesizer = GANSynthesizer(
         DCGAN(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels), Wave(64), 16000
     )
     version = export_saved_model(synthesizer, config_yaml("uniform"), tmp_path / "drums")
@@ -358,7 +358,7 @@ def test_warm_up_requests_of_a_conditional_model(conditional_folder):
 
 
 def test_weights_stored_as_float16(make_gan, tmp_path):
-    synthesizer = Synthesizer(make_gan(), Wave(), 16000)
+    synthesizer = GANSynthesizer(make_gan(), Wave(), 16000)
     versions = [export_saved_model(synthesizer, config_yaml("normal"), tmp_path / "drums", half=half) for half in (False, True)]
     full, half = (sum(file.stat().st_size for file in version.glob("variables/*.data*")) for version in versions)
     assert full - half == pytest.approx(2 * sum(weight.numpy().size for weight in synthesizer.generator.weights), rel=0.02)

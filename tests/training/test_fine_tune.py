@@ -13,11 +13,11 @@ from kgan.config import load_config
 from kgan.errors import InputError
 from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model
-from kgan.synthesizer import Synthesizer
+from kgan.synthesizer import GANSynthesizer
 from kgan.training import fine_tune
 from kgan.training.build import build_gan, build_representation
 from kgan.training.fine_tune import settings_of, start_from, train_new_critic
-from kgan.training.run_folder import RunFolder
+from kgan.training.run_folder import FORMAT, RunFolder
 
 LATENT_DIM = 4
 TINY = {
@@ -49,13 +49,14 @@ def a_run(folder, labels=None, **told):
     gan.step.assign(3)
     checkpoint.save()
     run.write_config(config)
-    run.data_file.write_text(json.dumps({"count": 4, "labels": (labels or Labels()).get_config()}))
+    data = {"sounds": 4, "labels": (labels or Labels()).get_config()}
+    run.facts_file.write_text(json.dumps({"format": FORMAT, "kgan": "0", "data": data}))
     return folder, gan, representation
 
 
 def a_saved_model(folder, labels=None, **told):
     config, gan, representation = built(labels, seed=5, **told)
-    export_saved_model(Synthesizer(gan, representation, 16000), config.to_yaml(), folder)
+    export_saved_model(GANSynthesizer(gan, representation, 16000), config.to_yaml(), folder)
     return folder, gan, representation
 
 

@@ -15,7 +15,7 @@ from kgan.benchmarks.replicas import local_cluster
 from kgan.errors import InputError
 from kgan.serving.saved_model import exported_step
 from kgan.strategy import build_strategy
-from kgan.training.run_folder import load_synthesizer
+from kgan.training.run_folder import load
 
 STEPS = 60
 
@@ -77,7 +77,7 @@ def test_started_again_it_goes_on_and_ends_with_an_export(job):
     assert steps == sorted(set(steps))
     assert steps[-1] == last
     assert set(np.diff(steps)) <= {1, 2}  # killed and resumed between two rows, it goes on from its checkpoint's step
-    sounds = load_synthesizer(run / "saved_model").generate(np.zeros((2, 8), np.float32))
+    sounds = load(run / "saved_model").generate(np.zeros((2, 8), np.float32))
     assert sounds.shape == (2, 1024)
     assert np.isfinite(sounds).all()
 

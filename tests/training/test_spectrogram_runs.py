@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from kgan.audio.decode import read_audio
 from kgan.cli import main
 from kgan.serving.saved_model import SavedSynthesizer
-from kgan.training.run_folder import load_synthesizer
+from kgan.training.run_folder import load
 
 OPTIONS = {
     "spec": [],
@@ -47,7 +47,7 @@ def test_train_resume_preview_generate_and_export(tmp_path, tiny_run_options, so
     assert all((array != 0).any() for array in statistics)
 
     shutil.rmtree(sounds)  # neither generating nor exporting needs the data
-    synthesizer, saved = load_synthesizer(parts), SavedSynthesizer(parts / "saved_model")
+    synthesizer, saved = load(parts), SavedSynthesizer(parts / "saved_model")
     assert synthesizer.representation.example_shape == SHAPES[name]
     latents = synthesizer.latents(5, seed=3)
     audio = synthesizer.generate(latents)
@@ -100,6 +100,6 @@ def test_stereo_of_an_odd_length(tmp_path, tiny_run_options):
     run = tmp_path / "run"
     options = ["--repr", "spec", "--data.channels", "2", "--data.length_samples", "1000"]
     assert main(["train", "--run", str(run), "--steps", "1", *tiny_run_options, *options]) == 0
-    synthesizer = load_synthesizer(run)
+    synthesizer = load(run)
     assert synthesizer.representation.example_shape == (8, 128, 4)
     assert synthesizer.generate(synthesizer.latents(2)).shape == (2, 1000, 2)

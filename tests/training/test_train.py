@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import yaml
 
+import kgan
 from kgan.cli import main
 from kgan.serving.saved_model import SavedSynthesizer, exported_step
 
@@ -46,7 +48,7 @@ def wait_for(process, text):
 
 def test_a_run_leaves_what_it_promises(finished_run):
     names = {path.name for path in finished_run.iterdir()} - {".lock"}
-    assert names == {"checkpoints", "config.yaml", "data.json", "history.csv", "logs", "samples", "saved_model"}
+    assert names == {"checkpoints", "config.yaml", "history.csv", "logs", "run.json", "samples", "saved_model"}
     assert [int(row["step"]) for row in csv.DictReader((finished_run / "history.csv").open())] == [2, 4, 6]
     assert sorted(path.name for path in (finished_run / "samples").iterdir()) == ["step_00000003", "step_00000006"]
     assert [path.name for path in (finished_run / "saved_model").iterdir()] == ["1"]
@@ -148,6 +150,26 @@ def test_a_full_disk_ends_with_one_line_and_a_run_that_goes_on(tmp_path, finishe
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step_00000006", "step_00000008"]
 
 
+def test_a_run_of_another_version_is_refused_in_one_line(tmp_path, finished_run, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["kgan"] == kgan.__version__
+    told = []
+    for text in (json.dumps(facts | {"format": 2, "kgan": "0.0.9"}), "{", None):
+        if text is None:
+            (run / "run.json").unlink()
+        else:
+            (run / "run.json").write_text(text)
+        for command in (["train", "--run", str(run)], ["generate", str(run)], ["export", str(run), str(tmp_path / "out")]):
+            assert main(command) == 2
+            told.append(capsys.readouterr().err)
+            assert told[-1].count("\n") == 1
+    assert all("must be of format 3" in line and "of format 2, which 0.0.9 wrote" in line for line in told[:3])
+    assert all("run.json must be as kgan wrote it" in line for line in told[3:6])
+    assert all("of format none, which an earlier version wrote" in line for line in told[6:])
+
+
 def test_changed_settings_are_named(finished_run, capsys):
     before = (finished_run / "config.yaml").read_bytes()
     assert main(["train", "--run", str(finished_run), "--network.dim", "8", "--seed", "3", "--steps", "9"]) == 2
@@ -230,6 +252,22 @@ class Greedy(keras.callbacks.Callback):
 
 stop = keras.callbacks.EarlyStopping("critic_loss", mode="min", min_delta=1e9, patience=1)
 """
+
+
+def test_training_as_a_call_is_what_the_command_does(tmp_path, finished_run, tiny_run_options):
+    class Epochs(keras.callbacks.Callback):
+        seen = []
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.seen.append(self.model.steps_done)
+
+    pairs = dict(zip(tiny_run_options[::2], tiny_run_options[1::2], strict=True))
+    names = {"--data": "data.source", "--size": "size", "--precision": "training.precision"}
+    values = {names.get(option, option.removeprefix("--")): value for option, value in pairs.items()}
+    outcome = kgan.train(tmp_path / "run", values | {"training.steps": 6}, callbacks=[Epochs()])
+    assert (outcome.step, outcome.failure, Epochs.seen) == (6, None, [2, 4, 6])
+    assert_same_weights(finished_run, tmp_path / "run", 6)
+    assert kgan.load(tmp_path / "run").step == 6
 
 
 def test_a_callback_of_ones_own_sees_every_epoch_of_a_run_and_of_a_resumed_one(tmp_path, tiny_run_options, monkeypatch, capsys):
