@@ -26,6 +26,7 @@ REPRESENTATIONS = {
     "spec": "kgan.representations.spec:Spec",
     "logspec": "kgan.representations.logspec:LogSpec",
     "melif": "kgan.representations.melif:MelIF",
+    "harmonic": "kgan.representations.harmonic:Harmonic",
 }
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
@@ -82,6 +83,7 @@ class Representation(Section):
         description="spec: log brings magnitudes into tanh's range, raw leaves them as first published"
     )
     griffin_lim_iterations: Annotated[int, Field(ge=0)] | None = Field(description="logspec, melif: when decoding")
+    components: PositiveInt | None = Field(description="harmonic: principal components of the levels of partials and noise")
 
 
 class Network(Section):
@@ -162,7 +164,7 @@ class Config(Section):
     """An experiment. `load_config` makes one, `to_yaml` writes it."""
 
     model: str = Field(description="dcgan, wgan, wgan_gp or r1")
-    repr: str = Field(description="wave, spec, logspec or melif")
+    repr: str = Field(description="wave, spec, logspec, melif, or harmonic for sounds of known pitch")
     size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
     seed: int = Field(ge=0, lt=2**32, description="of weights, order, latents: of all that is random")
     data: Data

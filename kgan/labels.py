@@ -14,8 +14,18 @@ from kgan.noise import folded_seed
 ANY = -1  # in place of a value: it is drawn
 UNKNOWN = -1  # in place of a label that a sound lacks
 DRAWN = 1  # keeps the random stream of labels apart from that of latents
-USUAL_KINDS = ("pitch", "family", "class")  # what tells most of how a sound sounds
-TAKEN_NAMES = ("audio", "count", "latents", "seed", "self", "wav_bytes", "x")  # of what else a model takes and returns
+USUAL_KINDS = ("pitch", "family", "instrument", "velocity", "class")  # what tells most of how a sound sounds
+TAKEN_NAMES = (
+    "audio",
+    "bend_semitones",
+    "count",
+    "duration_s",
+    "latents",
+    "seed",
+    "self",
+    "wav_bytes",
+    "x",
+)  # of what else a model takes and returns
 
 NUMBER = r"([0-9]{1,9})(?:\.0*)?"
 NOTE = r"[A-Ga-g][#b]{0,2}-?\d"  # C4, F#3, Bb-1: the middle C is C4, MIDI's 60

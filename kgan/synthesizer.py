@@ -1,6 +1,7 @@
 """From latents to audio: the one place where a representation is decoded."""
 
 import contextlib
+import re
 from typing import Protocol, runtime_checkable
 
 import keras
@@ -16,6 +17,7 @@ from kgan.networks import FoldedConv1DTranspose, StridedConv1DTranspose
 from kgan.noise import folded_seed, latent_noise
 
 BATCH_SIZE = 64  # sounds made at once by `generate`
+NOTES_AT_ONCE, LONGEST_NOTE_S = 8, 60  # by `play`
 
 
 @runtime_checkable
@@ -40,6 +42,7 @@ class Synthesizer:
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
         labels: the `Labels` that sounds can be asked for by; without any kind where the GAN is unconditional.
         step: iterations that the weights have been trained for.
+        clip_s: duration of a sound in seconds.
 
     Example:
         >>> synthesizer = kgan.load("saved_models/notes_fast")
@@ -67,6 +70,61 @@ class Synthesizer:
         Args: those of `generate`.
         """
         return None
+
+    @property
+    def plays(self):
+        """Whether it plays notes of any pitch and duration, see `play`."""
+        return False
+
+    def play(self, latents=None, labels=None, *, count=None, seed=0, duration_s=None, bend_semitones=None):
+        """Return notes of any pitch and duration, float32 `(count, samples[, channels])` in [-1, 1].
+
+        The first fifth of a clip and its release last as long as they always do; what is between is stretched or left out.
+
+        Args:
+            latents, labels, count, seed: those of `generate`; but `pitch` is a number or `(count,)` numbers that need not be
+                whole, or trained on: 60.5 is half a semitone above the middle C.
+            duration_s: of a note, release included; None for that of a clip.
+            bend_semitones: by how much the pitch is higher, `(points,)` or `(count, points)`, evenly over the duration; None
+                for a steady pitch.
+
+        Raises:
+            InputError: the generator cannot play, see `plays`, a pitch is not from 0 to 127, a duration not above 0 and at most
+                60 s; or as by `generate`.
+        """
+        if not self.plays:
+            raise InputError(
+                "Notes of any pitch and duration need a generator over --repr harmonic. Received: one over another."
+            )
+        labels = dict(labels or {})
+        pitch = labels.pop("pitch", None)
+        latents, chosen = self._chosen(latents, labels, count, seed)
+        others = {kind: values for kind, values in chosen.items() if kind != "pitch"}
+        pitch = chosen["pitch"] if pitch is None else self._numbers("pitch", pitch)
+        pitch = np.asarray(pitch, np.float32) + np.zeros(len(latents), np.float32)
+        duration_s = self.clip_s if duration_s is None else duration_s
+        bend = np.atleast_2d(np.asarray(0.0 if bend_semitones is None else bend_semitones, np.float32))
+        bend = np.broadcast_to(bend, (len(latents), bend.shape[1]))
+        if not np.all((pitch >= 0) & (pitch <= 127)):
+            raise InputError(f"`pitch` must be from 0 to 127. Received: {pitch.min():g} to {pitch.max():g}.")
+        if not 0 < duration_s <= LONGEST_NOTE_S:
+            raise InputError(f"`duration_s` must be above 0 and at most {LONGEST_NOTE_S}. Received: {duration_s}.")
+        given = [latents, pitch, bend, *others.values()]
+        batches = [[tf.constant(each[i : i + NOTES_AT_ONCE]) for each in given] for i in range(0, len(latents), NOTES_AT_ONCE)]
+        duration = tf.constant(duration_s, tf.float32)
+        return np.concatenate([self.notes(*batch[:2], duration, *batch[2:]).numpy() for batch in batches])
+
+    def notes(self, latents, pitch, duration_s, bend_semitones, *labels):
+        """Return the audio of notes as tensors, `(batch, samples[, channels])`, see `play`.
+
+        Args:
+            latents: `(batch, latent_dim)`.
+            pitch: float32 `(batch,)`.
+            duration_s: float32 scalar.
+            bend_semitones: float32 `(batch, points)`.
+            *labels: int32 `(batch,)` for each kind of `labels` but `pitch`, in their order.
+        """
+        raise NotImplementedError
 
     def latents(self, count, seed=0, first=0):
         """Return latents `first` to `first + count`, float32 `(count, latent_dim)`. Each depends on seed and number alone."""
@@ -154,6 +212,8 @@ class Synthesizer:
     def _numbers(self, kind, values):
         if not isinstance(values, str):
             return np.asarray(values)
+        if kind == "pitch" and self.plays and re.fullmatch(r"\d+\.\d+", values.strip()):
+            return np.asarray(float(values))
         values = self.labels.parsed(kind, values)
         return np.asarray(values if len(values) > 1 else values[0])
 
@@ -183,10 +243,12 @@ class GANSynthesizer(Synthesizer):
         self.latent_distribution = gan.latent_distribution
         self.labels = gan.labels
         self.representation = representation
+        self.clip_s = representation.length_samples / sample_rate_hz
         self.generator = _inference_copy(gan.best_generator)
         self.parameters = gan.best_generator.count_params()
         self.refresh(gan)
-        self._audio = self._audio_function()
+        self._audio = self._graph(self._decoded, self.input_signature)
+        self._notes = self._graph(self._played, self.notes_signature) if self.plays else None
         self._levels_db = tf.function(lambda *given: representation.levels_db(self._made(*given)))
 
     def refresh(self, gan):
@@ -213,18 +275,53 @@ class GANSynthesizer(Synthesizer):
     def audio(self, latents, *labels):
         return self._audio(latents, *labels)["audio"]
 
-    def _audio_function(self, stored=None):
-        def audio(*given):
-            with contextlib.nullcontext() if stored is None else keras.StatelessScope(_as_float32(self.generator, stored)):
-                return {"audio": limited(self.representation.decode(self._made(*given)))}
+    def _graph(self, body, signature, stored=()):
+        """Return a function `-> {"audio": ...}` of what makes audio; `stored` are pairs of a weight and what stands for it."""
 
-        return tf.function(audio, input_signature=self.input_signature)
+        def function(*given):
+            standing_in = [(weight, tf.cast(variable, tf.float32)) for weight, variable in stored]
+            with keras.StatelessScope(standing_in) if stored else contextlib.nullcontext():
+                return {"audio": limited(body(*given))}
+
+        return tf.function(function, input_signature=signature)
 
     @property
     def input_signature(self):
         """What `audio` takes, a list of `tf.TensorSpec`."""
         labels = [tf.TensorSpec([None], tf.int32, name=name) for name in self.labels.inputs.values()]
         return [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"), *labels]
+
+    @property
+    def plays(self):
+        return hasattr(self.representation, "play")
+
+    @property
+    def notes_signature(self):
+        """What `notes` takes, a list of `tf.TensorSpec`."""
+        others = [name for kind, name in self.labels.inputs.items() if kind != "pitch"]
+        return [
+            tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"),
+            tf.TensorSpec([None], tf.float32, name="pitch"),
+            tf.TensorSpec([], tf.float32, name="duration_s"),
+            tf.TensorSpec([None, None], tf.float32, name="bend_semitones"),
+            *(tf.TensorSpec([None], tf.int32, name=name) for name in others),
+        ]
+
+    def notes(self, latents, pitch, duration_s, bend_semitones, *labels):
+        return self._notes(latents, pitch, duration_s, bend_semitones, *labels)["audio"]
+
+    def _decoded(self, *given):
+        """Return the audio of latents and labels."""
+        labels = dict(zip(self.labels.kinds, given[1:], strict=True))
+        return self.representation.decode(self._made(*given), *(labels[kind] for kind in self.representation.label_kinds))
+
+    def _played(self, latents, pitch, duration_s, bend_semitones, *others):
+        """Return the audio of notes; the generator is asked for the nearest pitch that it knows."""
+        trained = tf.constant(self.labels.values["pitch"])
+        nearest = tf.gather(trained, tf.argmin(tf.abs(pitch[:, tf.newaxis] - tf.cast(trained, tf.float32)), axis=1))
+        labels = dict(zip((kind for kind in self.labels.kinds if kind != "pitch"), others, strict=True)) | {"pitch": nearest}
+        made = self._made(latents, *(labels[kind] for kind in self.labels.kinds))
+        return self.representation.play(made, pitch, duration_s, bend_semitones)
 
     def _made(self, latents, *labels):
         """Return what the network makes of latents and labels, not decoded."""
@@ -236,13 +333,19 @@ class GANSynthesizer(Synthesizer):
     def portable_audio(self, unrolled=False):
         """Return `audio` as a concrete function, `-> {"audio": ...}`, of operations that converters know, see `portable`."""
         with portable(unrolled):
-            return self._audio_function().get_concrete_function()
+            return self._graph(self._decoded, self.input_signature).get_concrete_function()
 
-    def half_audio(self):
-        """Return a function like `audio` whose weights are stored as float16, computed in float32, and a list of these."""
-        stored = [tf.Variable(tf.cast(weight.value, tf.float16)) for weight in self.generator.weights]
-        function = self._audio_function(stored)
-        return lambda *given: function(*given)["audio"], stored
+    def half(self):
+        """Return `audio` and `notes` with weights stored as float16, computed in float32, and a list of all that they store.
+
+        Of the representation, matrices are stored so, and what there are few numbers of is not.
+        """
+        weights = [*self.generator.weights, *(weight for weight in self.representation.weights if len(weight.shape) > 1)]
+        stored = [(weight, tf.Variable(tf.cast(weight.value, tf.float16))) for weight in weights]
+        others = [weight.value for weight in self.representation.weights if len(weight.shape) <= 1]
+        functions = [self._graph(self._decoded, self.input_signature, stored)]
+        functions += [self._graph(self._played, self.notes_signature, stored)] if self.plays else []
+        return [_audio_of(each) for each in functions], [*(variable for _, variable in stored), *others]
 
     def levels_db(self, latents, labels=None):
         given = self.chosen_labels(len(latents), labels)
@@ -298,8 +401,8 @@ def limited(audio):
     return audio / tf.maximum(peaks, 1.0)
 
 
-def _as_float32(network, stored):
-    return [(weight, tf.cast(value, tf.float32)) for weight, value in zip(network.weights, stored, strict=True)]
+def _audio_of(function):
+    return lambda *given: function(*given)["audio"]
 
 
 def _inference_copy(model):

@@ -10,7 +10,15 @@ AUGMENTATION = 1  # keeps its random stream apart from the order's
 
 
 def training_dataset(
-    sounds, representation, batch_size, n_critic=1, seed=0, start_step=0, augmentation=None, input_context=None
+    sounds,
+    representation,
+    batch_size,
+    n_critic=1,
+    seed=0,
+    start_step=0,
+    augmentation=None,
+    input_context=None,
+    encoded=None,
 ):
     """Return an endless `tf.data.Dataset` with one element per training iteration.
 
@@ -29,6 +37,9 @@ def training_dataset(
         augmentation: an `Augmentation`; None changes nothing.
         input_context: what `strategy.distribute_datasets_from_function` gives: the dataset then has an element for each of
             this process's replicas in turn, with `batch_size` divided by the number of all replicas. None for one device.
+
+        encoded: what `representation.encode` makes of all sounds, `(count, ...)`, where that was done before, see
+            `kgan.data.encoded.encode_all`; None encodes the sounds of an iteration when it comes.
 
     Returns:
         Elements `{"x": float32 (n_critic * batch_size, ...)}` and, beside `x`, each label as int32 `(n_critic * batch_size,)`.
@@ -56,6 +67,7 @@ def training_dataset(
     group = per_step if len(sounds) >= per_step else batch_size
     per_epoch = len(sounds) // group * group
     labels = {name: tf.constant(values) for name, values in sounds.labels.items()}
+    encoded = None if encoded is None else tf.constant(encoded)
 
     def indices(start):  # shuffle and repeat: both are this arithmetic
         key = folded_seed(seed, start // per_epoch)
@@ -73,8 +85,10 @@ def training_dataset(
         chosen = tf.concat([indices(step * per_step + start) for start in range(0, per_step, group)], axis=0)
         chosen = tf.reshape(chosen, (n_critic, replicas, batch_size // replicas))[:, replica]  # its part of every batch
         chosen = tf.reshape(chosen, [n_critic * batch_size // replicas])
-        waveforms = tf.cast(sounds.gather(chosen), tf.float32) / FULL_SCALE
         examples = {name: tf.gather(values, chosen) for name, values in labels.items()}
+        if encoded is not None:
+            return {"x": tf.gather(encoded, chosen), **examples}
+        waveforms = tf.cast(sounds.gather(chosen), tf.float32) / FULL_SCALE
         if augmentation is None:
             return {"x": representation.encode(waveforms), **examples}
         drawn = folded_seed(seed, step, AUGMENTATION, replica)

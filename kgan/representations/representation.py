@@ -12,9 +12,14 @@ class Representation(keras.layers.Layer):
 
     Attributes:
         example_shape: shape of what a network sees of one clip, the last axis its channels.
+        label_kinds: kinds of labels that `encode` and `decode` take beside what they convert, each `(batch,)`.
+        encodes_once: whether to encode a set of sounds once, because that takes too long for every iteration.
 
     Audio shape: float32 `(batch, samples)` in [-1, 1], or `(batch, samples, channels)` for more channels than one.
     """
+
+    label_kinds = ()
+    encodes_once = False
 
     def __init__(self, length_samples=16384, channels=1, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
@@ -32,11 +37,11 @@ class Representation(keras.layers.Layer):
     def adapt(self, batches):
         """Learn the statistics of the data from an iterable of audio batches. The base needs none and reads nothing."""
 
-    def encode(self, audio):
+    def encode(self, audio, *labels):
         """Return what a network sees of audio, `(batch, *example_shape)`."""
         raise NotImplementedError
 
-    def decode(self, x):
+    def decode(self, x, *labels):
         """Return the audio of what a network made."""
         raise NotImplementedError
 

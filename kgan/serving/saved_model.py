@@ -15,7 +15,7 @@ from kgan.files import tensorflow_path, whole_folder
 from kgan.labels import ANY, Labels
 from kgan.serving.model_card import model_card
 from kgan.serving.warmup import write_warmup_requests
-from kgan.synthesizer import Synthesizer, item_latents
+from kgan.synthesizer import LONGEST_NOTE_S, Synthesizer, item_latents
 from kgan.text import one_line
 
 CONFIG_FILE = "assets/config.yaml"  # the run's own: --config takes it
@@ -37,6 +37,9 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
 
     A conditional generator's also take its labels, such as `pitch`, int32: `serving_default` and `wav` one for each sound,
     `(batch,)`; `sample` a scalar, -1 for any, and it returns what they were.
+
+    A generator over harmonic plus noise has a fourth, `play`: `latents`, `pitch` float32 `(batch,)`, which need not be whole,
+    `duration_s` float32, a scalar, `bend_semitones` float32 `(batch, points)`, and the other labels -> `audio`.
 
     A request is for 1 to 256 sounds, of finite latents; the graph itself refuses others. It holds stock operations alone, so
     `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained, `assets/generator.yaml` for how many
@@ -84,7 +87,12 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
 
 def _write(synthesizer, folder, half):
     labels = synthesizer.labels
-    audio_of, stored = synthesizer.half_audio() if half else (synthesizer.audio, None)
+    makers, stored = synthesizer.half() if half else ([synthesizer.audio, synthesizer.notes], None)
+    audio_of, notes_of = makers[0], makers[-1]
+
+    def play(latents, pitch, duration_s, bend_semitones, *given):
+        checked = _checked_notes(synthesizer, latents, pitch, duration_s, bend_semitones, *given)
+        return {"audio": notes_of(*checked)}
 
     def audio(latents, *given):
         return {"audio": audio_of(*_checked(synthesizer, latents, *given))}
@@ -115,19 +123,21 @@ def _write(synthesizer, folder, half):
         "sample": tf.function(sample, input_signature=scalars),
         "wav": tf.function(wav, input_signature=synthesizer.input_signature),
     }
+    if synthesizer.plays:
+        functions["play"] = tf.function(play, input_signature=synthesizer.notes_signature)
     save_functions(synthesizer, functions, folder, stored)
 
 
 def save_functions(synthesizer, functions, folder, stored=None):
     """Write functions that use a synthesizer as the signatures of a SavedModel, without checks, card and configuration.
 
-    `stored` are the variables that hold the network's weights, if not the network's own.
+    `stored` are the variables that hold the weights, if not the network's and the representation's own.
 
     (`keras.export.ExportArchive` stores every weight twice.)
     """
     module = tf.Module()
-    stored = [weight.value for weight in synthesizer.generator.weights] if stored is None else stored
-    module.weights = [*stored, *(weight.value for weight in synthesizer.representation.weights)]
+    weights = (*synthesizer.generator.weights, *synthesizer.representation.weights)
+    module.weights = [weight.value for weight in weights] if stored is None else stored
     tf.saved_model.save(module, tensorflow_path(folder), signatures=functions)
 
 
@@ -146,6 +156,29 @@ def _checked(synthesizer, latents, *given):
     rules += _label_rules(labels, dict(zip(labels.kinds, given, strict=True)))
     with tf.control_dependencies(rules):
         return [tf.identity(each) for each in (latents, *given)]
+
+
+def _checked_notes(synthesizer, latents, pitch, duration_s, bend_semitones, *given):
+    """Return what `play` takes, or let the graph fail and say why."""
+    labels = synthesizer.labels
+    latents = tf.ensure_shape(latents, [None, synthesizer.latent_dim])
+    others = dict(zip((kind for kind in labels.kinds if kind != "pitch"), given, strict=True))
+    count = tf.shape(latents)[0]
+    sizes = {"pitch": pitch, "bend_semitones": bend_semitones, **others}
+    rules = [*_count_rules(count), *_label_rules(labels, others)]
+    for name, values in sizes.items():
+        rule = f"There must be as many values of {name} as latents. Received:"
+        rules.append(tf.debugging.Assert(tf.shape(values)[0] == count, [rule, tf.shape(values)[0], "and", count]))
+    in_range = tf.reduce_all((pitch >= 0.0) & (pitch <= 127.0))
+    rules.append(tf.debugging.Assert(in_range, ["`pitch` must be from 0 to 127. Received:", pitch]))
+    longest = tf.logical_and(duration_s > 0.0, duration_s <= float(LONGEST_NOTE_S))
+    rules.append(
+        tf.debugging.Assert(longest, [f"`duration_s` must be above 0 and at most {LONGEST_NOTE_S}. Received:", duration_s])
+    )
+    finite = tf.reduce_all(tf.math.is_finite(latents)) & tf.reduce_all(tf.math.is_finite(bend_semitones))
+    rules.append(tf.debugging.Assert(finite, ["Latents and bends must be finite. Received: NaN or infinity."]))
+    with tf.control_dependencies(rules):
+        return [tf.identity(each) for each in (latents, pitch, duration_s, bend_semitones, *given)]
 
 
 def _label_rules(labels, given, *others):
@@ -181,6 +214,7 @@ class SavedSynthesizer(Synthesizer):
             self.sample_rate_hz = config["data"]["sample_rate_hz"]
             self.latent_distribution = config["gan"]["latent_distribution"]
             self.latent_dim = config["network"]["latent_dim"]
+            self.clip_s = config["data"]["length_samples"] / self.sample_rate_hz
             self.step, self.labels = facts["step"], Labels(**facts["labels"])
         except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             raise _not_ours(folder, f"{CONFIG_FILE} or {GENERATOR_FILE} is missing or not kgan's") from error
@@ -196,6 +230,15 @@ class SavedSynthesizer(Synthesizer):
     @property
     def weights(self):
         return [weight.numpy().astype(np.float32) for weight in getattr(self._loaded, "weights", [])]
+
+    @property
+    def plays(self):
+        return "play" in self._loaded.signatures
+
+    def notes(self, latents, pitch, duration_s, bend_semitones, *labels):
+        others = (name for kind, name in self.labels.inputs.items() if kind != "pitch")
+        given = {"latents": latents, "pitch": pitch, "duration_s": duration_s, "bend_semitones": bend_semitones}
+        return self._loaded.signatures["play"](**given, **dict(zip(others, labels, strict=True)))["audio"]
 
     def audio(self, latents, *labels):
         given = dict(zip(self.labels.inputs.values(), labels, strict=True))

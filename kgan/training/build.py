@@ -24,6 +24,7 @@ from kgan.evaluation.inception_score import SPLITS
 from kgan.gans.adversarial import AdversarialModel
 from kgan.labels import Labels
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator
+from kgan.networks.vector import vector_critic, vector_generator
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
 
@@ -150,6 +151,12 @@ def build_gan(config, representation, labels=None):
     Raises:
         InputError: the configuration sets an option that the model does not have, or an impossible clip length.
     """
+    missing = [] if labels is None else [kind for kind in representation.label_kinds if kind not in labels.kinds]
+    if missing:
+        raise InputError(
+            f"--repr {config.repr} needs the label {missing[0]}, which --conditioning.labels has to name, too. Received: labels"
+            f" {', '.join(labels.kinds) or 'none'}. --repr melif needs none."
+        )
     labels = labels or Labels()
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     check_divides(config.training.batch_size, replicas)
@@ -177,16 +184,20 @@ def build_gan(config, representation, labels=None):
 
 
 def _networks(config, representation, label_width):
-    """Return generator and critic for waves `(samples, channels)` or pictures `(frames, bins, channels)`."""
+    """Return generator and critic for examples of one axis, vectors, of two, waves, or of three, pictures."""
     network, example_shape = config.network, representation.example_shape
     shared = {"dim": network.dim, "kernel_size": network.kernel_size, "weight_stddev": network.weight_stddev}
     of_generator = {"latent_dim": network.latent_dim, "activation": network.generator_activation}
     of_generator |= {"pixel_norm": network.pixel_norm, "label_width": label_width}
     of_generator["label_gain"] = config.conditioning.label_gain
     of_critic = {"label_width": label_width, "minibatch_stddev": network.minibatch_stddev}
+    if len(example_shape) != 2 and network.phase_shuffle:
+        raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")
+    if len(example_shape) == 1:
+        del shared["kernel_size"]
+        shared["components"] = example_shape[0]
+        return vector_generator(**shared, **of_generator), vector_critic(**shared, **of_critic)
     if len(example_shape) == 3:
-        if network.phase_shuffle:
-            raise InputError(f"`network.phase_shuffle` is for waves; {config.repr} needs 0. Received: {network.phase_shuffle}.")
         shared["shape"] = example_shape
         return spectrogram_generator(**shared, **of_generator), spectrogram_critic(**shared, **of_critic)
     if network.phase_shuffle >= 16:

@@ -23,6 +23,7 @@ from kgan.callbacks import (
     Together,
 )
 from kgan.config import flatten
+from kgan.data.encoded import encode_all
 from kgan.data.pipeline import training_dataset
 from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
 from kgan.labels import Labels
@@ -106,7 +107,10 @@ def train_run(config, run: RunFolder, callbacks=()):
     needs_critic = False
     if not start_step and training.start_from:
         needs_critic = not start_from(training.start_from, gan, representation)
-    elif not start_step:
+    encoded = None
+    if representation.encodes_once:
+        encoded = encode_all(sounds, representation, adapt=not start_step and not training.start_from)
+    elif not start_step and not training.start_from:
         representation.adapt(sounds.batches())
 
     def dataset_of(input_context):
@@ -119,6 +123,7 @@ def train_run(config, run: RunFolder, callbacks=()):
             start_step=start_step,
             augmentation=augmentation,
             input_context=input_context,
+            encoded=encoded,
         )
 
     dataset = strategy.distribute_datasets_from_function(dataset_of)

@@ -1,0 +1,92 @@
+"""Sets of sounds that are encoded once, because that takes too long for every iteration."""
+
+import hashlib
+
+import filelock
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from kgan.errors import InputError
+from kgan.files import cache_folder, whole_folder
+
+VERSION = 1  # of the cache: raise it when an analysis would be another one
+CHUNK = 32  # sounds that a process analyses at a time
+BATCH = 256  # sounds in memory at a time
+
+
+def encode_all(sounds, representation, adapt=False):
+    """Return what a network sees of all sounds, float32 `(count, *example_shape)`.
+
+    Their analysis is kept in the user's cache folder: it is made once for each set, by all cores, with a progress bar.
+
+    Args:
+        sounds: `Sounds` or `ShardedSounds`.
+        representation: one that `encodes_once`.
+        adapt: whether it learns its statistics from these sounds first.
+
+    Raises:
+        InputError: the sounds lack a label that the representation needs.
+    """
+    levels = _Analysed(sounds, representation)
+    if adapt:
+        representation.fit(levels)
+    return np.concatenate([representation.project(each) for each in levels])
+
+
+class _Analysed:
+    """The levels of all sounds, a sequence of batches, in a file of 16-bit numbers."""
+
+    def __init__(self, sounds, representation):
+        labels = [_label(sounds, kind) for kind in representation.label_kinds]
+        digest = hashlib.sha256(f"{VERSION} {representation.analysis}".encode())
+        for values in labels:
+            digest.update(np.asarray(values, np.int64).tobytes())
+        for start in range(0, len(sounds), BATCH):
+            digest.update(sounds.waveforms(slice(start, start + BATCH)).tobytes())
+        cache = cache_folder()
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = cache / f"analysis-{digest.hexdigest()[:16]}"
+        with filelock.FileLock(folder.with_suffix(".lock")):  # one process analyses, others wait for it
+            if not folder.exists():
+                _analyse(sounds, labels, representation, folder)
+        self._levels = np.load(folder / "levels.npy", mmap_mode="r")
+
+    def __len__(self):
+        return -(-len(self._levels) // BATCH)
+
+    def __getitem__(self, number):
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._levels[number * BATCH : (number + 1) * BATCH].astype(np.float32)
+
+
+def _label(sounds, kind):
+    values = sounds.labels.get(kind)
+    if values is None or kind in sounds.label_names or values.min() < 0 or values.max() > 127:
+        raise InputError(
+            f"--repr harmonic needs sounds whose label `{kind}` is a MIDI number. Received: sounds without, or with others."
+            " --repr melif needs none."
+        )
+    return values
+
+
+def _analyse(sounds, labels, representation, folder):
+    starts = range(0, len(sounds), CHUNK)
+    analysed = joblib.Parallel(n_jobs=-1, return_as="generator")(
+        joblib.delayed(representation.analysis.analyse_all)(
+            sounds.waveforms(slice(start, start + CHUNK)), *(values[start : start + CHUNK] for values in labels)
+        )
+        for start in starts
+    )
+    with (
+        whole_folder(folder) as scratch,
+        (scratch / "levels.npy").open("wb") as file,
+        tqdm(total=len(sounds), desc="Analysing the sounds, once", unit="sound") as bar,
+    ):
+        for levels in analysed:
+            if bar.n == 0:
+                header = {"descr": "<f2", "fortran_order": False, "shape": (len(sounds), *levels.shape[1:])}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(levels.astype("<f2").tobytes())
+            bar.update(len(levels))

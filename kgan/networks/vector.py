@@ -1,0 +1,90 @@
+"""Networks for vectors, such as the components of a sound: dense layers with residual connections."""
+
+import keras
+
+from kgan.networks.layers import (
+    NEGATIVE_SLOPE,
+    LeakyReLU,
+    MinibatchStddev,
+    PixelNorm,
+    activation_layer,
+    generator_inputs,
+    initializer_factory,
+    named_outputs,
+)
+
+BLOCKS = 3  # of two dense layers each
+
+
+def vector_generator(
+    components=256,
+    dim=512,
+    latent_dim=100,
+    activation="leaky_relu",
+    weight_stddev=None,
+    pixel_norm=False,
+    label_width=0,
+    label_gain=1.0,
+):
+    """Build the generator: latents `(batch, latent_dim)` -> vectors `(batch, components)`, unbounded.
+
+    A dense layer, three residual blocks of two dense layers behind their activations, and a dense layer (He et al. 2016,
+    "Identity Mappings in Deep Residual Networks", https://arxiv.org/abs/1603.05027).
+
+    Args:
+        components: width of a vector.
+        dim: width of every layer but the last.
+        latent_dim: width of the latents.
+        activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
+        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        pixel_norm: whether a block begins with a `PixelNorm`.
+        label_width: width of one-hot labels, which are then a second input; 0 for none.
+        label_gain: what labels are multiplied by.
+
+    Returns:
+        A `keras.Model`. The last layer computes in float32 under any precision.
+
+    Example:
+        >>> vector_generator(256, dim=512, latent_dim=100).output_shape
+        (None, 256)
+    """
+    initializer = initializer_factory(weight_stddev)
+    inputs, x = generator_inputs(latent_dim, label_width, label_gain)
+    x = keras.layers.Dense(dim, kernel_initializer=initializer())(x)
+    for _ in range(BLOCKS):
+        x = _residual_block(x, activation, initializer, pixel_norm)
+    x = activation_layer(activation)(x)
+    x = keras.layers.Dense(components, kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(inputs, x, name="vector_generator")
+
+
+def vector_critic(components=256, dim=512, weight_stddev=None, label_width=0, minibatch_stddev=0):
+    """Build the critic: vectors `(batch, components)` -> `{"score": (batch, 1)}`, float32 and unbounded.
+
+    Args:
+        components: width of a vector.
+        dim: width of every layer but the last; they are those of `vector_generator`.
+        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
+        label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
+        minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
+
+    Example:
+        >>> vector_critic(256, dim=512, label_width=48).output_shape
+        {'score': (None, 1), 'labels': (None, 48)}
+    """
+    initializer = initializer_factory(weight_stddev)
+    vectors = keras.Input((components,), name="vectors")
+    x = keras.layers.Dense(dim, kernel_initializer=initializer())(vectors)
+    for _ in range(BLOCKS):
+        x = _residual_block(x, "leaky_relu", initializer)
+    x = LeakyReLU(negative_slope=NEGATIVE_SLOPE)(x)
+    x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
+    x = keras.layers.Dense(1 + label_width, kernel_initializer=initializer(), dtype="float32")(x)
+    return keras.Model(vectors, named_outputs(x), name="vector_critic")
+
+
+def _residual_block(x, activation, initializer, pixel_norm=False):
+    y = PixelNorm()(x) if pixel_norm else x
+    for _ in range(2):
+        y = keras.layers.Dense(x.shape[-1], kernel_initializer=initializer())(activation_layer(activation)(y))
+    return keras.layers.Add()([x, y])
