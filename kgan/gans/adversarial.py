@@ -1,5 +1,7 @@
 """The base of all GANs: one iteration, and Keras's contract."""
 
+from typing import Any, Literal
+
 import keras
 import tensorflow as tf
 
@@ -42,6 +44,7 @@ class AdversarialModel(TwoNetworks):
         labels: `Labels`; None for none.
         conditioning: `"auxiliary"` or `"projection"`.
         auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
+        **kwargs: those of `keras.Model`, such as `name`.
 
     Attributes:
         step: iterations done so far, a weight.
@@ -65,17 +68,17 @@ class AdversarialModel(TwoNetworks):
 
     def __init__(
         self,
-        generator,
-        critic,
+        generator: keras.Model,
+        critic: keras.Model,
         *,
-        n_critic=1,
-        latent_distribution="normal",
-        ema_decay=None,
-        seed=0,
-        labels=None,
-        conditioning="auxiliary",
-        auxiliary_weight=1.0,
-        **kwargs,
+        n_critic: int = 1,
+        latent_distribution: Literal["normal", "uniform"] = "normal",
+        ema_decay: float | None = None,
+        seed: int = 0,
+        labels: Labels | None = None,
+        conditioning: Literal["auxiliary", "projection"] = "auxiliary",
+        auxiliary_weight: float = 1.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         labels = Labels() if labels is None else labels
@@ -108,8 +111,24 @@ class AdversarialModel(TwoNetworks):
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
-    def compile(self, generator_optimizer, critic_optimizer, **kwargs):
-        """Set both optimizers, see `TwoNetworks.compile`."""
+    def compile(
+        self,
+        generator_optimizer: keras.Optimizer | str | dict,
+        critic_optimizer: keras.Optimizer | str | dict,
+        **kwargs: Any,
+    ) -> None:
+        """Set both optimizers.
+
+        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
+
+        Args:
+            generator_optimizer: `keras.Optimizer`, name or configuration.
+            critic_optimizer: likewise; the two must not be the same object.
+            **kwargs: those of `TwoNetworks.compile`: `jit_compile`, `run_eagerly` and `steps_per_execution`.
+
+        Raises:
+            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
+        """
         super().compile(generator_optimizer, critic_optimizer, **kwargs)
         # Traced once, not once for each critic step: a training starts 3 s earlier.
         self._traced = tf.function(self._critic_gradients, autograph=False)

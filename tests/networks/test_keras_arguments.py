@@ -84,7 +84,9 @@ def after_a_step(layer, x):
     weights = [tf.cast(weight.value, "float64") for weight in layer.weights]
     optimizer = keras.optimizers.SGD(0.1)
     with tf.GradientTape() as tape:
-        outputs = tf.cast(layer(x, training=True) if "training" in layer._call_signature.parameters else layer(x), "float64")
+        outputs = tf.cast(
+            layer(x, training=True) if "training" in inspect.signature(layer.call).parameters else layer(x), "float64"
+        )
         losses = [tf.cast(loss, "float64") for loss in layer.losses]
         weighted = outputs * tf.random.stateless_normal(outputs.shape, (0, 2), dtype="float64")
         total = tf.reduce_sum(weighted) + tf.add_n([*losses, tf.zeros((), "float64")])
