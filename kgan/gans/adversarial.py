@@ -28,7 +28,8 @@ class AdversarialModel(TwoNetworks):
     `"projection"`: scores of an example as one of each label; that of its own is added to its score.
 
     A new GAN says what its losses are of scores, `critic_loss` and `generator_loss`, or of examples, `compute_critic_loss`
-    and `compute_generator_loss`, and lists in `term_names` what is reported of them.
+    and `compute_generator_loss`, and lists in `term_names` what is reported of them. What the
+    regularizers of a network's layers add to its loss is not reported, but lowered with it.
 
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples; with labels, from two inputs, latents and
@@ -166,10 +167,11 @@ class AdversarialModel(TwoNetworks):
         """
         # One call for both is faster, and with a critic that mixes no examples the scores are those of two.
         scores, logits = self.judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+        regularizers = _regularizers_of(self.critic)
         real_scores, fake_scores = tf.split(scores, 2)
         loss = self.critic_loss(real_scores, fake_scores)
         gap = tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
-        terms = {"total": loss, "critic_loss": loss, "score_gap": gap}
+        terms = {"total": tf.add_n([loss, *regularizers]), "critic_loss": loss, "score_gap": gap}
         if self.classifies:
             terms["critic_label_loss"] = self.labels.cross_entropy(tf.split(logits, 2)[0], labels)
             terms["total"] += self.auxiliary_weight * terms["critic_label_loss"]
@@ -179,7 +181,7 @@ class AdversarialModel(TwoNetworks):
         """Return the terms of the generator's loss, see `compute_critic_loss`."""
         scores, logits = self.judge(fake, labels)
         loss = self.generator_loss(scores)
-        terms = {"total": loss, "generator_loss": loss}
+        terms = {"total": tf.add_n([loss, *_regularizers_of(self.generator)]), "generator_loss": loss}
         if self.classifies:
             terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
             terms["total"] += self.auxiliary_weight * terms["generator_label_loss"]
@@ -270,6 +272,11 @@ class AdversarialModel(TwoNetworks):
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
         return cls(**{**config, **networks, "labels": Labels(**config.get("labels", {}))})
+
+
+def _regularizers_of(network):
+    """Return the losses of the regularizers of a network's layers, scalars. Those of outputs are of the last call."""
+    return [tf.cast(loss, tf.float32) for loss in network.losses]
 
 
 def _scaled(loss, optimizer):
