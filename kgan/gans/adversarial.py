@@ -28,8 +28,8 @@ class AdversarialModel(TwoNetworks):
     `"projection"`: scores of an example as one of each label; that of its own is added to its score.
 
     A new GAN says what its losses are of scores, `critic_loss` and `generator_loss`, or of examples, `compute_critic_loss`
-    and `compute_generator_loss`, and lists in `term_names` what is reported of them. What the
-    regularizers of a network's layers add to its loss is not reported, but lowered with it.
+    and `compute_generator_loss`, and lists in `term_names` what is reported of them. What the regularizers of a
+    network's layers add to its loss is not reported, but lowered with it.
 
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples; with labels, from two inputs, latents and
