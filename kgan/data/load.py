@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +17,7 @@ from kgan.data.notes import SPLITS, load_notes
 from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
 from kgan.data.shards import MANIFEST, ShardedSounds, is_prepared
+from kgan.data.sounds import Sounds
 from kgan.data.sources import find_source
 from kgan.errors import InputError
 from kgan.files import as_path, cache_folder
@@ -25,7 +27,13 @@ NAMED = 200  # of the sounds that have a problem
 PREPARED_OPTIONS = ("slicing", "overlap", "pad_end", "silence_db", "normalize")
 
 
-def load_sounds(name="notes", split=None, labels_csv=None, clipping=Clipping(), filters=Filter()):
+def load_sounds(
+    name: str = "notes",
+    split: str | None = None,
+    labels_csv: str | Path | None = None,
+    clipping: Clipping = Clipping(),
+    filters: Filter = Filter(),
+) -> Sounds | ShardedSounds:
     """Load a set: the built-in notes, shards, or any source, which is prepared in the cache first if it is not there yet.
 
     What was left out and what is damaged is printed.
@@ -187,7 +195,7 @@ def _part_of(recording_name):
     return max(0, bucket - 7)
 
 
-def load_folder(path, **clipping):
+def load_folder(path: str | Path, **clipping: Any) -> Sounds | ShardedSounds:
     """Load every sound in a folder and below as clips of one length, prepared in the cache first.
 
     Args:
@@ -200,6 +208,7 @@ def load_folder(path, **clipping):
 
     Raises:
         InputError: there is no such folder, or no usable sound in it.
+        TypeError: `Clipping` has no such attribute.
     """
     return load_sounds(str(path), clipping=Clipping(**clipping))
 

@@ -54,7 +54,13 @@ _TICKS_PER_S = 960
 _GAP_S = 0.1  # of silence between notes, for the resampler's ringing
 
 
-def load_notes(split="train", sample_rate_hz=16000, length_samples=16384, channels=1, cache_dir=None):
+def load_notes(
+    split: str = "train",
+    sample_rate_hz: int = 16000,
+    length_samples: int = 16384,
+    channels: int = 1,
+    cache_dir: str | Path | None = None,
+) -> Sounds:
     """Load the built-in notes, rendering them first where they are not in the cache (a minute, with a progress bar).
 
     All velocities of one instrument and pitch are in one split: peak-normalised, they are near copies of each other.

@@ -1,8 +1,12 @@
 """From `Sounds` in memory to the elements that a training iteration takes."""
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from kgan.data.sounds import FULL_SCALE
+from kgan.data.augment import Augmentation
+from kgan.data.shards import ShardedSounds
+from kgan.data.sounds import FULL_SCALE, Sounds
 from kgan.errors import InputError
 from kgan.noise import folded_seed
 
@@ -10,16 +14,16 @@ AUGMENTATION = 1  # keeps its random stream apart from the order's
 
 
 def training_dataset(
-    sounds,
-    representation,
-    batch_size,
-    n_critic=1,
-    seed=0,
-    start_step=0,
-    augmentation=None,
-    input_context=None,
-    encoded=None,
-):
+    sounds: Sounds | ShardedSounds,
+    representation: keras.Layer,
+    batch_size: int,
+    n_critic: int = 1,
+    seed: int = 0,
+    start_step: int = 0,
+    augmentation: Augmentation | None = None,
+    input_context: tf.distribute.InputContext | None = None,
+    encoded: np.ndarray | None = None,
+) -> tf.data.Dataset:
     """Return an endless `tf.data.Dataset` with one element per training iteration.
 
     The order is a pure function of (seed, epoch), and a step's examples of its number alone: started at `start_step`, the
@@ -28,7 +32,7 @@ def training_dataset(
 
     Args:
         sounds: `Sounds` in memory or `ShardedSounds` on disk.
-        representation: `encode` makes of audio what the networks see.
+        representation: a `Representation`, whose `encode` makes of audio what the networks see.
         batch_size: examples in a critic step.
         n_critic: critic steps in an iteration; the iteration's `n_critic * batch_size` examples differ from each other
             wherever there are as many.
@@ -48,7 +52,8 @@ def training_dataset(
         InputError: there are fewer sounds than a batch, or it does not divide among the replicas.
 
     Example:
-        >>> dataset = training_dataset(load_notes(), Wave(), batch_size=32, n_critic=5)
+        >>> silence = Sounds(np.zeros((320, 16384), np.int16), 16000, ids=[str(number) for number in range(320)])
+        >>> dataset = training_dataset(silence, kgan.representations.Wave(), batch_size=32, n_critic=5)
         >>> next(iter(dataset))["x"].shape
         TensorShape([160, 16384, 1])
     """

@@ -1,5 +1,7 @@
 """The base of all GANs: one iteration, and Keras's contract."""
 
+from typing import Any, Literal
+
 import keras
 import tensorflow as tf
 
@@ -26,7 +28,8 @@ class AdversarialModel(TwoNetworks):
     `"projection"`: scores of an example as one of each label; that of its own is added to its score.
 
     A new GAN says what its losses are of scores, `critic_loss` and `generator_loss`, or of examples, `compute_critic_loss`
-    and `compute_generator_loss`, and lists in `term_names` what is reported of them.
+    and `compute_generator_loss`, and lists in `term_names` what is reported of them. What the regularizers of a
+    network's layers add to its loss is not reported, but lowered with it.
 
     Args:
         generator: `keras.Model` from latents `(batch, latent_dim)` to examples; with labels, from two inputs, latents and
@@ -42,6 +45,7 @@ class AdversarialModel(TwoNetworks):
         labels: `Labels`; None for none.
         conditioning: `"auxiliary"` or `"projection"`.
         auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
+        **kwargs: those of `keras.Model`, such as `name`.
 
     Attributes:
         step: iterations done so far, a weight.
@@ -65,17 +69,17 @@ class AdversarialModel(TwoNetworks):
 
     def __init__(
         self,
-        generator,
-        critic,
+        generator: keras.Model,
+        critic: keras.Model,
         *,
-        n_critic=1,
-        latent_distribution="normal",
-        ema_decay=None,
-        seed=0,
-        labels=None,
-        conditioning="auxiliary",
-        auxiliary_weight=1.0,
-        **kwargs,
+        n_critic: int = 1,
+        latent_distribution: Literal["normal", "uniform"] = "normal",
+        ema_decay: float | None = None,
+        seed: int = 0,
+        labels: Labels | None = None,
+        conditioning: Literal["auxiliary", "projection"] = "auxiliary",
+        auxiliary_weight: float = 1.0,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         labels = Labels() if labels is None else labels
@@ -108,8 +112,24 @@ class AdversarialModel(TwoNetworks):
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
-    def compile(self, generator_optimizer, critic_optimizer, **kwargs):
-        """Set both optimizers, see `TwoNetworks.compile`."""
+    def compile(
+        self,
+        generator_optimizer: keras.Optimizer | str | dict,
+        critic_optimizer: keras.Optimizer | str | dict,
+        **kwargs: Any,
+    ) -> None:
+        """Set both optimizers.
+
+        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
+
+        Args:
+            generator_optimizer: `keras.Optimizer`, name or configuration.
+            critic_optimizer: likewise; the two must not be the same object.
+            **kwargs: those of `TwoNetworks.compile`: `jit_compile`, `run_eagerly` and `steps_per_execution`.
+
+        Raises:
+            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
+        """
         super().compile(generator_optimizer, critic_optimizer, **kwargs)
         # Traced once, not once for each critic step: a training starts 3 s earlier.
         self._traced = tf.function(self._critic_gradients, autograph=False)
@@ -147,10 +167,11 @@ class AdversarialModel(TwoNetworks):
         """
         # One call for both is faster, and with a critic that mixes no examples the scores are those of two.
         scores, logits = self.judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
+        regularizers = _regularizers_of(self.critic)
         real_scores, fake_scores = tf.split(scores, 2)
         loss = self.critic_loss(real_scores, fake_scores)
         gap = tf.reduce_mean(real_scores) - tf.reduce_mean(fake_scores)
-        terms = {"total": loss, "critic_loss": loss, "score_gap": gap}
+        terms = {"total": tf.add_n([loss, *regularizers]), "critic_loss": loss, "score_gap": gap}
         if self.classifies:
             terms["critic_label_loss"] = self.labels.cross_entropy(tf.split(logits, 2)[0], labels)
             terms["total"] += self.auxiliary_weight * terms["critic_label_loss"]
@@ -160,7 +181,7 @@ class AdversarialModel(TwoNetworks):
         """Return the terms of the generator's loss, see `compute_critic_loss`."""
         scores, logits = self.judge(fake, labels)
         loss = self.generator_loss(scores)
-        terms = {"total": loss, "generator_loss": loss}
+        terms = {"total": tf.add_n([loss, *_regularizers_of(self.generator)]), "generator_loss": loss}
         if self.classifies:
             terms["generator_label_loss"] = self.labels.cross_entropy(logits, labels)
             terms["total"] += self.auxiliary_weight * terms["generator_label_loss"]
@@ -251,6 +272,11 @@ class AdversarialModel(TwoNetworks):
     def from_config(cls, config):
         networks = {name: keras.saving.deserialize_keras_object(config[name]) for name in ("generator", "critic")}
         return cls(**{**config, **networks, "labels": Labels(**config.get("labels", {}))})
+
+
+def _regularizers_of(network):
+    """Return the losses of the regularizers of a network's layers, scalars. Those of outputs are of the last call."""
+    return [tf.cast(loss, tf.float32) for loss in network.losses]
 
 
 def _scaled(loss, optimizer):

@@ -1,3 +1,5 @@
+from typing import Any, Literal
+
 import keras
 
 from kgan.gans.adversarial import AdversarialModel
@@ -9,22 +11,37 @@ from kgan.gans.losses import LOSSES
 class DCGAN(AdversarialModel):
     """The GAN whose critic classifies real and fake, by logistic losses unless told otherwise.
 
-    Args: those of `AdversarialModel`, one critic step and uniform latents unless told otherwise, and
+    Args:
+        generator: `keras.Model` from latents to examples, see `AdversarialModel`.
+        critic: `keras.Model` from examples to scores, see `AdversarialModel`.
+        n_critic: critic steps in an iteration.
+        latent_distribution: `"uniform"`, U(-1, 1), or `"normal"`, N(0, 1).
         loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's is the mean over real and fake examples together, as
             DCGAN code computes it: half of the sum of the two expectations.
+        **kwargs: those of `AdversarialModel`.
 
     Raises:
-        ValueError: `loss` is none of these.
+        ValueError: `loss` is none of these, or what `AdversarialModel` says.
 
     Reference: Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
         Networks". https://arxiv.org/abs/1511.06434
 
     Example:
+        >>> from kgan.networks import wave_critic, wave_generator
         >>> gan = DCGAN(wave_generator(dim=16, activation="relu"), wave_critic(dim=16))
         >>> gan.compile(keras.optimizers.Adam(2e-4), keras.optimizers.Adam(2e-4))
     """
 
-    def __init__(self, generator, critic, *, n_critic=1, latent_distribution="uniform", loss="logistic", **kwargs):
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        *,
+        n_critic: int = 1,
+        latent_distribution: Literal["normal", "uniform"] = "uniform",
+        loss: Literal["logistic", "hinge", "least_squares"] = "logistic",
+        **kwargs: Any,
+    ):
         super().__init__(generator, critic, n_critic=n_critic, latent_distribution=latent_distribution, **kwargs)
         check_choice(LOSSES, loss=loss)
         self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses

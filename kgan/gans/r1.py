@@ -1,3 +1,5 @@
+from typing import Any, Literal
+
 import keras
 import tensorflow as tf
 
@@ -10,11 +12,14 @@ from kgan.gans.losses import LOSSES, r1_penalty
 class R1GAN(AdversarialModel):
     """The GAN whose critic classifies real and fake, and is asked to be flat at real examples, now and then.
 
-    Args: those of `AdversarialModel`, and
+    Args:
+        generator: `keras.Model` from latents to examples, see `AdversarialModel`.
+        critic: `keras.Model` from examples to scores, see `AdversarialModel`.
         loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's is the sum of two expectations, as in these papers.
         r1_gamma: weight of the penalty; half of it multiplies the mean squared slope.
         r1_interval: the penalty is taken in every so many iterations, as many times as strong. The metric `r1_penalty` is
             the mean squared slope, likewise: right on average over an interval.
+        **kwargs: those of `AdversarialModel`.
 
     Reference: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9.
         https://arxiv.org/abs/1801.04406
@@ -22,16 +27,27 @@ class R1GAN(AdversarialModel):
         https://arxiv.org/abs/1912.04958
 
     Raises:
-        ValueError: `loss` is none of these, `r1_gamma` is below 0, or `r1_interval` below 1.
+        ValueError: `loss` is none of these, `r1_gamma` is below 0, `r1_interval` below 1, or what
+            `AdversarialModel` says.
 
     Example:
+        >>> from kgan.networks import wave_critic, wave_generator
         >>> gan = R1GAN(wave_generator(dim=16), wave_critic(dim=16), ema_decay=0.999)
         >>> gan.compile(keras.optimizers.Adam(4e-4, 0.0, 0.99), keras.optimizers.Adam(4e-4, 0.0, 0.99))
     """
 
     term_names = (*AdversarialModel.term_names, "r1_penalty")
 
-    def __init__(self, generator, critic, *, loss="logistic", r1_gamma=1.0, r1_interval=16, **kwargs):
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        *,
+        loss: Literal["logistic", "hinge", "least_squares"] = "logistic",
+        r1_gamma: float = 1.0,
+        r1_interval: int = 16,
+        **kwargs: Any,
+    ):
         super().__init__(generator, critic, **kwargs)
         check_choice(LOSSES, loss=loss)
         check_at_least(0, r1_gamma=r1_gamma)

@@ -1,5 +1,7 @@
 """What Keras has to know of a model with two networks and two optimizers."""
 
+from typing import Any, Literal
+
 import keras
 import tensorflow as tf
 
@@ -27,14 +29,14 @@ class TwoNetworks(keras.Model):
 
     def compile(
         self,
-        generator_optimizer,
-        critic_optimizer,
+        generator_optimizer: keras.Optimizer | str | dict,
+        critic_optimizer: keras.Optimizer | str | dict,
         *,
-        jit_compile="auto",
-        run_eagerly=False,
-        steps_per_execution=1,
-        **kwargs,
-    ):
+        jit_compile: bool | Literal["auto"] = "auto",
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        **kwargs: Any,
+    ) -> None:
         """Set both optimizers.
 
         For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
@@ -44,7 +46,9 @@ class TwoNetworks(keras.Model):
             critic_optimizer: likewise; the two must not be the same object.
             jit_compile: whether XLA compiles the step. `"auto"` is yes on one GPU and no elsewhere: on a CPU it does not
                 pay, and what replicas tell each other it does not compile.
-            run_eagerly, steps_per_execution: as of `keras.Model.compile`.
+            run_eagerly: whether the step runs operation by operation, as of `keras.Model.compile`.
+            steps_per_execution: iterations in one call of the graph, as of `keras.Model.compile`.
+            **kwargs: none; whatever is here is refused.
 
         Raises:
             ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 
 from kgan.gans.adversarial import AdversarialModel
@@ -11,9 +13,12 @@ class WeightClip(keras.constraints.Constraint):
 
     Args:
         limit: the largest absolute value, above 0.
+
+    Raises:
+        ValueError: `limit` is not above 0.
     """
 
-    def __init__(self, limit=0.01):
+    def __init__(self, limit: float = 0.01):
         if not limit > 0:
             raise ValueError(f"`limit` must be above 0. Received: limit={limit}")
         self.limit = limit
@@ -29,12 +34,20 @@ class WeightClip(keras.constraints.Constraint):
 class WGAN(AdversarialModel):
     """The Wasserstein GAN with weight clipping: the critic's weights stay in a box, which bounds its slope.
 
-    Args: those of `AdversarialModel`, five critic steps unless told otherwise, and
+    Args:
+        generator: `keras.Model` from latents to examples, see `AdversarialModel`.
+        critic: `keras.Model` from examples to scores, see `AdversarialModel`.
+        n_critic: critic steps in an iteration.
         clip_value: every critic weight is clipped to [-clip_value, clip_value] after each critic step.
+        **kwargs: those of `AdversarialModel`.
+
+    Raises:
+        ValueError: `clip_value` is not above 0, or what `AdversarialModel` says.
 
     Reference: Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1. https://arxiv.org/abs/1701.07875
 
     Example:
+        >>> from kgan.networks import wave_critic, wave_generator
         >>> gan = WGAN(wave_generator(dim=16), wave_critic(dim=16))
         >>> gan.compile(keras.optimizers.RMSprop(5e-5), keras.optimizers.RMSprop(5e-5))
     """
@@ -42,7 +55,9 @@ class WGAN(AdversarialModel):
     critic_loss = staticmethod(wasserstein_critic_loss)
     generator_loss = staticmethod(wasserstein_generator_loss)
 
-    def __init__(self, generator, critic, *, n_critic=5, clip_value=0.01, **kwargs):
+    def __init__(
+        self, generator: keras.Model, critic: keras.Model, *, n_critic: int = 5, clip_value: float = 0.01, **kwargs: Any
+    ):
         super().__init__(generator, critic, n_critic=n_critic, **kwargs)
         self._clip = WeightClip(clip_value)
         self.clip_value = clip_value

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -11,16 +13,21 @@ from kgan.gans.replicas import own_rows
 class WGANGP(AdversarialModel):
     """The Wasserstein GAN with gradient penalty: the critic is asked for slope 1 between real and fake.
 
-    Args: those of `AdversarialModel`, five critic steps unless told otherwise, and
+    Args:
+        generator: `keras.Model` from latents to examples, see `AdversarialModel`.
+        critic: `keras.Model` from examples to scores, see `AdversarialModel`.
+        n_critic: critic steps in an iteration.
         gradient_penalty_weight: lambda; the metric `gradient_penalty` is the penalty before this weight.
+        **kwargs: those of `AdversarialModel`.
 
     Reference: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", algorithm 1.
         https://arxiv.org/abs/1704.00028
 
     Raises:
-        ValueError: `gradient_penalty_weight` is below 0.
+        ValueError: `gradient_penalty_weight` is below 0, or what `AdversarialModel` says.
 
     Example:
+        >>> from kgan.networks import wave_critic, wave_generator
         >>> gan = WGANGP(wave_generator(dim=16), wave_critic(dim=16), ema_decay=0.999)
         >>> gan.compile(keras.optimizers.Adam(2e-4, 0.5, 0.9), keras.optimizers.Adam(2e-4, 0.5, 0.9))
     """
@@ -30,7 +37,15 @@ class WGANGP(AdversarialModel):
     critic_loss = staticmethod(wasserstein_critic_loss)
     generator_loss = staticmethod(wasserstein_generator_loss)
 
-    def __init__(self, generator, critic, *, n_critic=5, gradient_penalty_weight=10.0, **kwargs):
+    def __init__(
+        self,
+        generator: keras.Model,
+        critic: keras.Model,
+        *,
+        n_critic: int = 5,
+        gradient_penalty_weight: float = 10.0,
+        **kwargs: Any,
+    ):
         super().__init__(generator, critic, n_critic=n_critic, **kwargs)
         check_at_least(0, gradient_penalty_weight=gradient_penalty_weight)
         self.gradient_penalty_weight = gradient_penalty_weight

@@ -1,5 +1,7 @@
 """What the builders of networks share."""
 
+import numbers
+
 import keras
 import tensorflow as tf
 
@@ -68,14 +70,29 @@ def _leaky_relu(inputs, slope):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras's layer with padding "same", whose bias has the right gradient in bfloat16, see `add_bias`.
+    """Keras's layer, whose bias has the right gradient in bfloat16, see `add_bias`.
 
     (Of `keras.layers.Conv2D` TensorFlow computes it with the kernel's, in float32.)
+
+    Args:
+        *args: those of `keras.layers.Conv2DTranspose`.
+        **kwargs: likewise; `data_format` is `"channels_last"`, which it is unless Keras is configured otherwise.
+
+    Raises:
+        ValueError: `data_format` is `"channels_first"`.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.data_format != "channels_last":
+            raise ValueError(f'`data_format` must be "channels_last". Received: data_format={self.data_format!r}')
+
     def call(self, inputs, training=False):
-        outputs = keras.ops.conv_transpose(inputs, self.kernel, self.strides, self.padding)
-        return (add_bias if training else tf.nn.bias_add)(outputs, tf.convert_to_tensor(self.bias))
+        options = self.strides, self.padding, self.output_padding, self.data_format, self.dilation_rate
+        outputs = keras.ops.conv_transpose(inputs, self.kernel, *options)
+        if self.use_bias:
+            outputs = (add_bias if training else tf.nn.bias_add)(outputs, tf.convert_to_tensor(self.bias))
+        return outputs if self.activation is None else self.activation(outputs)
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -104,7 +121,7 @@ class MinibatchStddev(keras.layers.Layer):
     Input shape: `(batch, ..., channels)`. Output shape: `(batch, ..., channels + 1)`.
 
     Raises:
-        ValueError: `group_size` is below 2.
+        ValueError: `group_size` is no integer, or below 2.
 
     Reference: Karras et al. 2018, "Progressive Growing of GANs", section 3. https://arxiv.org/abs/1710.10196
 
@@ -115,8 +132,8 @@ class MinibatchStddev(keras.layers.Layer):
 
     def __init__(self, group_size=4, **kwargs):
         super().__init__(**kwargs)
-        if group_size < 2:
-            raise ValueError(f"`group_size` must be at least 2. Received: group_size={group_size}")
+        if not isinstance(group_size, numbers.Integral) or group_size < 2:
+            raise ValueError(f"`group_size` must be an integer of at least 2. Received: group_size={group_size!r}")
         self.group_size = group_size
 
     def call(self, inputs):

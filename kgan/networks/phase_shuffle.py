@@ -1,3 +1,6 @@
+import numbers
+from typing import Any, Literal
+
 import keras
 import tensorflow as tf
 
@@ -17,11 +20,13 @@ class PhaseShuffle(keras.layers.Layer):
         per: `"example"` draws a shift for each example, as the paper describes it; `"batch"` one for the whole batch,
             as the paper's code does.
         seed: integer, the start of the random stream.
+        **kwargs: those of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input and output shape: `(batch, time, channels)`.
 
     Raises:
-        ValueError: `radius` is negative or not below the length, or `per` is neither of the two.
+        ValueError: `radius` is no integer, negative or not below the length, the length is unknown, `per` is neither of the
+            two, or `seed` is no integer.
 
     Reference:
         Donahue et al. 2019, "Adversarial Audio Synthesis", section 3.3. https://arxiv.org/abs/1802.04208
@@ -31,10 +36,12 @@ class PhaseShuffle(keras.layers.Layer):
         TensorShape([4, 64, 8])
     """
 
-    def __init__(self, radius, per="example", seed=0, **kwargs):
+    def __init__(self, radius: int, per: Literal["example", "batch"] = "example", seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
-        if radius < 0:
-            raise ValueError(f"`radius` must be at least 0. Received: radius={radius}")
+        if not isinstance(radius, numbers.Integral) or radius < 0:
+            raise ValueError(f"`radius` must be an integer of at least 0. Received: radius={radius!r}")
+        if not isinstance(seed, numbers.Integral):
+            raise ValueError(f"`seed` must be an integer. Received: seed={seed!r}")
         if per not in ("example", "batch"):
             raise ValueError(f'`per` must be "example" or "batch". Received: per={per!r}')
         self.radius = radius
@@ -42,7 +49,7 @@ class PhaseShuffle(keras.layers.Layer):
         self.seed = seed
 
     def build(self, input_shape):
-        if input_shape[1] <= self.radius:
+        if input_shape[1] is None or input_shape[1] <= self.radius:
             raise ValueError(f"`radius` must be below the length {input_shape[1]}. Received: radius={self.radius}")
         self.calls = self.add_weight(name="calls", shape=(), dtype="int64", initializer="zeros", trainable=False)
 

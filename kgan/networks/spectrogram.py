@@ -3,6 +3,8 @@
 Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5. https://arxiv.org/abs/1802.04208
 """
 
+from typing import Literal
+
 import keras
 
 from kgan.networks.layers import (
@@ -16,6 +18,7 @@ from kgan.networks.layers import (
 )
 
 LAYERS = 5
+CHANNELS_LAST = {"data_format": "channels_last"}  # however Keras is configured
 
 
 def spectrogram_strides(shape):
@@ -31,16 +34,16 @@ def spectrogram_strides(shape):
 
 
 def spectrogram_generator(
-    shape=(128, 128, 1),
-    dim=64,
-    latent_dim=100,
-    kernel_size=5,
-    activation="leaky_relu",
-    weight_stddev=None,
-    pixel_norm=False,
-    label_width=0,
-    label_gain=1.0,
-):
+    shape: tuple[int, int, int] = (128, 128, 1),
+    dim: int = 64,
+    latent_dim: int = 100,
+    kernel_size: int = 5,
+    activation: Literal["relu", "leaky_relu"] = "leaky_relu",
+    weight_stddev: float | None = None,
+    pixel_norm: bool = False,
+    label_width: int = 0,
+    label_gain: float = 1.0,
+) -> keras.Model:
     """Build the generator: latents `(batch, latent_dim)` -> pictures `(batch, *shape)` in [-1, 1].
 
     Args:
@@ -58,6 +61,11 @@ def spectrogram_generator(
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
 
+    Raises:
+        ValueError: `activation` is neither.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5. https://arxiv.org/abs/1802.04208
+
     Example:
         >>> spectrogram_generator((128, 128, 1), dim=64).count_params()
         19065345
@@ -68,7 +76,7 @@ def spectrogram_generator(
     for along_frames, along_bins in strides:
         frames, bins = frames // along_frames, bins // along_bins
     widths = [dim * 2**i for i in reversed(range(LAYERS))]  # 16 d, 8 d, ... d
-    options = {"padding": "same"}
+    options = {"padding": "same", **CHANNELS_LAST}
     inputs, x = generator_inputs(latent_dim, label_width, label_gain)
     x = keras.layers.Dense(frames * bins * widths[0], kernel_initializer=initializer())(x)
     x = keras.layers.Reshape((frames, bins, widths[0]))(x)
@@ -82,7 +90,14 @@ def spectrogram_generator(
     return keras.Model(inputs, keras.layers.Activation("tanh", dtype="float32")(x), name="spectrogram_generator")
 
 
-def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev=None, label_width=0, minibatch_stddev=0):
+def spectrogram_critic(
+    shape: tuple[int, int, int] = (128, 128, 1),
+    dim: int = 64,
+    kernel_size: int = 5,
+    weight_stddev: float | None = None,
+    label_width: int = 0,
+    minibatch_stddev: int = 0,
+) -> keras.Model:
     """Build the critic: pictures `(batch, *shape)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
@@ -93,6 +108,14 @@ def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev
         label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
 
+    Returns:
+        A `keras.Model`. The last layer computes in float32 under any precision.
+
+    Raises:
+        ValueError: `minibatch_stddev` is 1 or below 0, see `MinibatchStddev`.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5. https://arxiv.org/abs/1802.04208
+
     Example:
         >>> spectrogram_critic((128, 128, 1), dim=64).count_params()
         17427969
@@ -101,9 +124,10 @@ def spectrogram_critic(shape=(128, 128, 1), dim=64, kernel_size=5, weight_stddev
     pictures = keras.Input(shape, name="pictures")
     x = pictures
     for i, stride in enumerate(spectrogram_strides(shape)):
-        x = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, padding="same", kernel_initializer=initializer())(x)
+        options = {"kernel_initializer": initializer(), "padding": "same", **CHANNELS_LAST}
+        x = keras.layers.Conv2D(dim * 2**i, kernel_size, stride, **options)(x)
         x = activation_layer("leaky_relu")(x)
     x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten(**CHANNELS_LAST)(x)
     x = keras.layers.Dense(1 + label_width, kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(pictures, named_outputs(x), name="spectrogram_critic")

@@ -4,6 +4,7 @@ Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https:/
 """
 
 import math
+from typing import Literal
 
 import keras
 
@@ -22,8 +23,14 @@ from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
 START_LENGTH = 16  # positions that the dense layer lays out
 
 
-def wave_strides(length_samples):
+def wave_strides(length_samples: int) -> list[int]:
     """Return the strides that take 16 positions to `length_samples`: fours, then a two where one is left over.
+
+    Args:
+        length_samples: samples of a clip, 16 times a power of two.
+
+    Returns:
+        The strides of the generator's layers, and of the critic's, from the first to the last.
 
     Raises:
         InputError: the length is not 16 times a power of two.
@@ -43,17 +50,17 @@ def wave_strides(length_samples):
 
 
 def wave_generator(
-    length_samples=16384,
-    channels=1,
-    dim=64,
-    latent_dim=100,
-    kernel_size=25,
-    activation="leaky_relu",
-    weight_stddev=None,
-    pixel_norm=False,
-    label_width=0,
-    label_gain=1.0,
-):
+    length_samples: int = 16384,
+    channels: int = 1,
+    dim: int = 64,
+    latent_dim: int = 100,
+    kernel_size: int = 25,
+    activation: Literal["relu", "leaky_relu"] = "leaky_relu",
+    weight_stddev: float | None = None,
+    pixel_norm: bool = False,
+    label_width: int = 0,
+    label_gain: float = 1.0,
+) -> keras.Model:
     """Build the generator: latents `(batch, latent_dim)` -> waves `(batch, length_samples, channels)` in [-1, 1].
 
     Args:
@@ -73,6 +80,9 @@ def wave_generator(
 
     Raises:
         InputError: `length_samples` is not 16 times a power of two.
+        ValueError: `activation` is neither.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https://arxiv.org/abs/1802.04208
 
     Example:
         >>> wave_generator(dim=64).count_params()
@@ -94,17 +104,17 @@ def wave_generator(
 
 
 def wave_critic(
-    length_samples=16384,
-    channels=1,
-    dim=64,
-    kernel_size=25,
-    weight_stddev=None,
-    phase_shuffle=0,
-    phase_shuffle_per="example",
-    seed=0,
-    label_width=0,
-    minibatch_stddev=0,
-):
+    length_samples: int = 16384,
+    channels: int = 1,
+    dim: int = 64,
+    kernel_size: int = 25,
+    weight_stddev: float | None = None,
+    phase_shuffle: int = 0,
+    phase_shuffle_per: Literal["example", "batch"] = "example",
+    seed: int = 0,
+    label_width: int = 0,
+    minibatch_stddev: int = 0,
+) -> keras.Model:
     """Build the critic: waves `(batch, length_samples, channels)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
@@ -119,8 +129,14 @@ def wave_critic(
         phase_shuffle_per: `"example"` or `"batch"`, see `PhaseShuffle`.
         seed: start of the shuffle's random stream.
 
+    Returns:
+        A `keras.Model`. The last layer computes in float32 under any precision.
+
     Raises:
         InputError: `length_samples` is not 16 times a power of two.
+        ValueError: an argument is out of its range, see `PhaseShuffle` and `MinibatchStddev`.
+
+    Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https://arxiv.org/abs/1802.04208
 
     Example:
         >>> wave_critic(dim=64).count_params()
@@ -136,6 +152,6 @@ def wave_critic(
         if phase_shuffle and i < len(strides) - 1:
             x = PhaseShuffle(phase_shuffle, phase_shuffle_per, seed=seed + i)(x)
     x = MinibatchStddev(minibatch_stddev)(x) if minibatch_stddev else x
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Flatten(data_format="channels_last")(x)
     x = keras.layers.Dense(1 + label_width, kernel_initializer=initializer(), dtype="float32")(x)
     return keras.Model(waves, named_outputs(x), name="wave_critic")

@@ -1,3 +1,6 @@
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,13 +21,20 @@ class LogSpec(Spectrogram):
     The way back estimates phases by the fast Griffin-Lim algorithm; the bin at half the sample rate, which networks do not see,
     has its mean level. X is the transform as it comes, in which a full-scale sine has a fourth of `fft_samples`.
 
-    Args: those of `Spectrogram`, and
+    Args:
+        length_samples: samples of a clip.
+        channels: 1 for mono, 2 for stereo.
+        fft_samples: length of a frame, a power of two.
+        hop_samples: samples from one frame to the next.
         griffin_lim_iterations: of `decode`.
+        **kwargs: those of `Spectrogram`, such as `name`.
 
     Network's shape: `(batch, frames, fft_samples / 2, channels)`, by default `(batch, 128, 128, 1)`.
 
     Raises:
-        InputError: used before `adapt`, or adapted to no data or to sounds that do not differ.
+        ValueError: `griffin_lim_iterations` is below 0.
+        InputError: used before `adapt`, or adapted to no data or to sounds that do not differ; or the sizes of the transform do
+            not fit, see `Spectrogram`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 3.4. https://arxiv.org/abs/1802.04208
 
@@ -35,14 +45,23 @@ class LogSpec(Spectrogram):
         TensorShape([2, 128, 128, 1])
     """
 
-    def __init__(self, *args, griffin_lim_iterations=32, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        length_samples: int = 16384,
+        channels: int = 1,
+        fft_samples: int = 256,
+        hop_samples: int = 128,
+        *,
+        griffin_lim_iterations: int = 32,
+        **kwargs: Any,
+    ):
+        super().__init__(length_samples, channels, fft_samples, hop_samples, **kwargs)
         self.griffin_lim_iterations = checked_iterations(griffin_lim_iterations)
         options = {"shape": (self.bins + 1,), "initializer": "zeros", "trainable": False}
         self.mean = self.add_weight(name="mean", **options)
         self.stddev = self.add_weight(name="stddev", **options)
 
-    def adapt(self, batches):
+    def adapt(self, batches: Iterable[np.ndarray | tf.Tensor]) -> None:
         count, mean, squared_deviations = 0, 0.0, 0.0  # merged batch by batch (Chan et al. 1979): sums of squares would cancel
         for batch in batches:
             levels = self._levels(self.transform(tf.convert_to_tensor(batch, tf.float32))).numpy().astype(np.float64)

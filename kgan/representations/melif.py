@@ -1,3 +1,6 @@
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -29,14 +32,21 @@ class MelIF(Spectrogram):
     its phase itself. Frequencies of bins near the floor, -80 dB, fade to 0. Levels, of the mean power in a mel bin, take
     [-0.8, 0.8] over the range of the data that it is adapted to.
 
-    Args: those of `Spectrogram` (by default 1024 and 256; 2048 and 512 are GANSynth's high frequency resolution), and
+    Args:
+        length_samples: samples of a clip.
+        channels: 1 for mono, 2 for stereo.
+        fft_samples: length of a frame, a power of two; 2048 is GANSynth's high frequency resolution.
+        hop_samples: samples from one frame to the next, 512 for that resolution.
         sample_rate_hz: samples per second, for the mel scale.
         griffin_lim_iterations: of `decode`, from the phases that the frequencies give.
+        **kwargs: those of `Spectrogram`, such as `name`.
 
     Network's shape: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 64, 512, 2)`.
 
     Raises:
-        InputError: used before `adapt`, or adapted to no data or to silence.
+        ValueError: `griffin_lim_iterations` is below 0.
+        InputError: used before `adapt`, or adapted to no data or to silence; or the sizes of the transform do not fit, see
+            `Spectrogram`.
 
     Reference: Engel et al. 2019, "GANSynth: Adversarial Neural Audio Synthesis", section 2. https://arxiv.org/abs/1902.08710
 
@@ -51,13 +61,13 @@ class MelIF(Spectrogram):
 
     def __init__(
         self,
-        length_samples=16384,
-        channels=1,
-        fft_samples=1024,
-        hop_samples=256,
-        sample_rate_hz=16000,
-        griffin_lim_iterations=2,
-        **kwargs,
+        length_samples: int = 16384,
+        channels: int = 1,
+        fft_samples: int = 1024,
+        hop_samples: int = 256,
+        sample_rate_hz: int = 16000,
+        griffin_lim_iterations: int = 2,
+        **kwargs: Any,
     ):
         super().__init__(length_samples, channels, fft_samples, hop_samples, **kwargs)
         self.sample_rate_hz = sample_rate_hz
@@ -66,7 +76,7 @@ class MelIF(Spectrogram):
         self._mel_of_linear = nearest_mel_bins(self.bins + 1, sample_rate_hz)
         self.level_range = self.add_weight(name="level_range", shape=(2,), initializer="zeros", trainable=False)
 
-    def adapt(self, batches):
+    def adapt(self, batches: Iterable[np.ndarray | tf.Tensor]) -> None:
         extremes = []
         for batch in batches:
             levels = self._levels(squared_magnitude(self.transform(tf.convert_to_tensor(batch, tf.float32))))

@@ -1,3 +1,5 @@
+from typing import Any, Literal
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -20,13 +22,19 @@ class Spec(Spectrogram):
     as this representation was first trained. The bin at half the sample rate takes the place of the imaginary part at 0 Hz,
     which is always zero, so the bins are a power of two and nothing is lost.
 
-    Args: those of `Spectrogram`, and
+    Args:
+        length_samples: samples of a clip.
+        channels: 1 for mono, 2 for stereo.
+        fft_samples: length of a frame, a power of two.
+        hop_samples: samples from one frame to the next.
         companding: `"log"` or `"raw"`.
+        **kwargs: those of `Spectrogram`, such as `name`.
 
     Network's shape: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 128, 128, 2)`.
 
     Raises:
         ValueError: `companding` is neither.
+        InputError: the sizes of the transform do not fit, see `Spectrogram`.
 
     Example:
         >>> Spec().encode(tf.zeros((2, 16384))).shape
@@ -35,8 +43,17 @@ class Spec(Spectrogram):
 
     features = 2
 
-    def __init__(self, *args, companding="log", **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        length_samples: int = 16384,
+        channels: int = 1,
+        fft_samples: int = 256,
+        hop_samples: int = 128,
+        *,
+        companding: Literal["log", "raw"] = "log",
+        **kwargs: Any,
+    ):
+        super().__init__(length_samples, channels, fft_samples, hop_samples, **kwargs)
         if companding not in COMPANDINGS:
             raise ValueError(f'`companding` must be "log" or "raw". Received: companding={companding!r}')
         self.companding = companding

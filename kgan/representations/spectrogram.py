@@ -1,5 +1,8 @@
 import math
+from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from kgan.audio.signal import edge_window
@@ -10,6 +13,7 @@ from kgan.representations.representation import Representation
 LARGEST_UNIT = 32  # five layers of stride 2 make the frames
 
 
+@keras.saving.register_keras_serializable(package="kgan")
 class Spectrogram(Representation):
     """Base of representations by short-time Fourier transform, with a Hann window.
 
@@ -18,9 +22,11 @@ class Spectrogram(Representation):
     window's body covers its last samples, and all the rest in front.
 
     Args:
-        length_samples, channels: those of `Representation`.
+        length_samples: samples of a clip.
+        channels: 1 for mono, 2 for stereo.
         fft_samples: length of a frame, a power of two.
         hop_samples: samples from one frame to the next, which divide a frame at least twice.
+        **kwargs: those of `Representation`.
 
     Attributes:
         frames: how many there are.
@@ -35,7 +41,14 @@ class Spectrogram(Representation):
 
     features = 1  # channels of a network for each of the audio's
 
-    def __init__(self, length_samples=16384, channels=1, fft_samples=256, hop_samples=128, **kwargs):
+    def __init__(
+        self,
+        length_samples: int = 16384,
+        channels: int = 1,
+        fft_samples: int = 256,
+        hop_samples: int = 128,
+        **kwargs: Any,
+    ):
         super().__init__(length_samples, channels, **kwargs)
         if fft_samples < 4 or fft_samples & (fft_samples - 1):
             raise InputError(f"`fft_samples` must be a power of two, at least 4. Received: {fft_samples}.")
@@ -57,25 +70,22 @@ class Spectrogram(Representation):
         self.padding_samples = (before, after)
 
     @property
-    def example_shape(self):
+    def example_shape(self) -> tuple[int, int, int]:
         return (self.frames, self.bins, self.channels * self.features)
 
-    def encode(self, audio):
+    def encode(self, audio: np.ndarray | tf.Tensor) -> tf.Tensor:
         audio = tf.convert_to_tensor(audio, tf.float32)
-        expected = (None, self.length_samples, *([self.channels] if self.channels > 1 else []))
-        if not audio.shape.is_compatible_with(expected):
-            raise ValueError(f"Audio must be {expected}. Received: shape {tuple(audio.shape)}")
-        audio = tf.ensure_shape(audio, expected)
+        audio = tf.ensure_shape(audio, self._checked_shape(audio.shape))
         features = self.encode_transform(self.transform(audio))  # (batch * channels, features, frames, bins)
         features = tf.reshape(features, (-1, self.channels * self.features, self.frames, self.bins))
         return tf.transpose(features, (0, 2, 3, 1))
 
-    def decode(self, x):
+    def decode(self, x: tf.Tensor) -> tf.Tensor:
         audio = self.decode_features(self._split_channels(x))
         audio = tf.reshape(audio, (-1, self.channels, self.length_samples))
         return audio[:, 0] if self.channels == 1 else tf.transpose(audio, (0, 2, 1))
 
-    def levels_db(self, x):
+    def levels_db(self, x: tf.Tensor) -> tf.Tensor:
         levels = self.feature_levels_db(self._split_channels(x))
         return tf.reshape(levels, (-1, self.channels, self.frames, self.bins))[:, 0]
 
@@ -117,8 +127,23 @@ class Spectrogram(Representation):
         """Return decibels `(batch, frames, bins)` of features."""
         raise NotImplementedError
 
+    def _checked_shape(self, shape):
+        """Return the shape of audio, the batch left open.
+
+        Raises:
+            ValueError: `shape`, of which an axis may be None, cannot be one.
+        """
+        expected = (None, self.length_samples, *([self.channels] if self.channels > 1 else []))
+        if not tf.TensorShape(shape).is_compatible_with(expected):
+            raise ValueError(f"Audio must be {expected}. Received: shape {tuple(shape)}")
+        return expected
+
     def _split_channels(self, x):
         return tf.reshape(tf.transpose(x, (0, 3, 1, 2)), (-1, self.features, self.frames, self.bins))
+
+    def compute_output_shape(self, input_shape):
+        self._checked_shape(input_shape)
+        return super().compute_output_shape(input_shape)
 
     def get_config(self):
         return {**super().get_config(), "fft_samples": self.fft_samples, "hop_samples": self.hop_samples}

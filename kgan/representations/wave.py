@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kgan.representations.representation import Representation
@@ -8,7 +9,13 @@ from kgan.representations.representation import Representation
 class Wave(Representation):
     """The waveform itself: a network sees every sample.
 
-    Args: those of `Representation`.
+    Clips of any length and any number of channels are encoded as they are; `example_shape` is that of the arguments.
+
+    Args:
+        length_samples: samples of a clip.
+        channels: 1 for mono, 2 for stereo.
+        dtype: `"float32"`.
+        **kwargs: those of `Representation`, such as `name`.
 
     Network's shape: `(batch, samples, channels)`.
 
@@ -18,12 +25,15 @@ class Wave(Representation):
     """
 
     @property
-    def example_shape(self):
+    def example_shape(self) -> tuple[int, int]:
         return (self.length_samples, self.channels)
 
-    def encode(self, audio):
+    def encode(self, audio: np.ndarray | tf.Tensor) -> tf.Tensor:
         audio = tf.convert_to_tensor(audio)
         return audio if audio.shape.rank == 3 else audio[..., tf.newaxis]
 
-    def decode(self, x):
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape) if len(input_shape) == 3 else (*input_shape, 1)
+
+    def decode(self, x: tf.Tensor) -> tf.Tensor:
         return tf.squeeze(x, axis=-1) if x.shape[-1] == 1 else x

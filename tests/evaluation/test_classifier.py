@@ -51,7 +51,7 @@ def test_the_published_study_s_own():
     network = wave_network(16384, 16000)
     widths = [layer.filters for layer in network.layers if type(layer).__name__ == "StridedConv1D"]
     assert widths == [64, 128, 256, 512, 1024]
-    assert {(layer.kernel_size, layer.strides) for layer in network.layers if hasattr(layer, "strides")} == {(25, 4)}
+    assert {(layer.kernel_size, layer.strides) for layer in network.layers if hasattr(layer, "strides")} == {((25,), (4,))}
     pooled = next(layer for layer in network.layers if type(layer).__name__ == "GlobalMaxPooling1D")
     assert pooled.input.shape == (None, 16, 1024)
 

@@ -234,3 +234,37 @@ def test_xla_compiles_phase_shuffle_under_the_penalty(per):
     gan.compile(keras.optimizers.SGD(1e-4), keras.optimizers.SGD(1e-4), jit_compile=True)
     history = gan.fit(tf.data.Dataset.from_tensors(batch_of(gan)), verbose=0).history
     assert 0 < history["gradient_penalty"][0] < 1.1
+
+
+def regularized(network_name):
+    """Return a network of a dense layer for 4 numbers, whose kernel and outputs are regularized."""
+    inputs = keras.Input((4,))
+    options = {"kernel_regularizer": keras.regularizers.L2(0.3), "activity_regularizer": keras.regularizers.L1(0.2)}
+    outputs = keras.layers.Dense(4 if network_name == "generator" else 1, **options)(inputs)
+    return keras.Model(inputs, outputs, name=network_name)
+
+
+@pytest.mark.parametrize("gan_class", GANS)
+def test_regularizers_of_layers_are_in_the_loss_of_their_network(gan_class):
+    gan = gan_class(regularized("generator"), regularized("critic"))
+    gan.compile(sgd(), sgd())
+    labels, seed = tf.zeros((5, 0)), folded_seed(0, 1)
+    real = tf.random.stateless_normal((5, 4), (0, 1))
+
+    def added(network, inputs):
+        network(inputs)
+        assert len(network.losses) == 2
+        return sum(network.losses)
+
+    fake = gan.fake(labels, seed)
+    terms = gan.compute_generator_loss(fake, labels)
+    latents = gan.latents(5, seed)
+    np.testing.assert_allclose(terms["total"] - terms["generator_loss"], added(gan.generator, latents), rtol=1e-4)
+    terms = gan.compute_critic_loss(real, fake, labels, seed)
+    penalties = gan.get_config().get("gradient_penalty_weight", 0.0) * terms.get("gradient_penalty", 0.0)
+    penalties += gan.get_config().get("r1_gamma", 0.0) / 2.0 * terms.get("r1_penalty", 0.0)
+    expected = added(gan.critic, tf.concat([real, fake], axis=0)) + penalties
+    np.testing.assert_allclose(terms["total"] - terms["critic_loss"], expected, rtol=1e-4)
+    before = values(gan.critic)
+    gan.fit(tf.random.stateless_normal((gan.n_critic * 5, 4), (0, 2)), batch_size=gan.n_critic * 5, epochs=2, verbose=0)
+    assert all(moved(before, gan.critic))

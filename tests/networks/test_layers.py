@@ -111,6 +111,6 @@ def test_identical_examples_have_finite_gradients():
 
 
 def test_a_group_has_two_examples_or_more():
-    with pytest.raises(ValueError, match="`group_size` must be at least 2. Received: group_size=1"):
+    with pytest.raises(ValueError, match="`group_size` must be an integer of at least 2. Received: group_size=1"):
         MinibatchStddev(1)
     assert keras.layers.deserialize(keras.layers.serialize(MinibatchStddev(8))).group_size == 8

@@ -71,7 +71,7 @@ def test_saved_and_loaded_it_goes_on_with_its_shifts(tmp_path):
 
 
 def test_errors_state_rule_and_value():
-    with pytest.raises(ValueError, match="at least 0. Received: radius=-1"):
+    with pytest.raises(ValueError, match="an integer of at least 0. Received: radius=-1"):
         PhaseShuffle(-1)
     with pytest.raises(ValueError, match="Received: per='clip'"):
         PhaseShuffle(2, per="clip")

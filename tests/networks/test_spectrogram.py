@@ -87,3 +87,16 @@ def test_labels_are_heard_as_loud_as_they_are_told_to_be(rng, build):
         louder([inputs[:, :4], inputs[:, 4:]]), plain(inputs * ([1] * 4 + [10] * 3)), rtol=1e-4, atol=1e-5
     )
     assert (label_gain(plain), label_gain(louder)) == (1.0, 10.0)
+
+
+def test_channels_are_last_however_keras_is_configured():
+    previous = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        generator, critic = spectrogram_generator((32, 64, 2), dim=2, latent_dim=3), spectrogram_critic((32, 64, 2), dim=2)
+    finally:
+        keras.config.set_image_data_format(previous)
+    assert critic(generator(tf.zeros((1, 3))))["score"].shape == (1, 1)
+    expected = spectrogram_generator((32, 64, 2), dim=2, latent_dim=3), spectrogram_critic((32, 64, 2), dim=2)
+    for mine, usual in zip((generator, critic), expected, strict=True):
+        assert [weight.shape for weight in mine.weights] == [weight.shape for weight in usual.weights]

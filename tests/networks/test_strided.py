@@ -81,7 +81,7 @@ def test_configuration_round_trip():
 
 
 def test_errors_state_rule_and_value():
-    with pytest.raises(ValueError, match=r"`strides` must be at least 1. Received: strides=0"):
+    with pytest.raises(ValueError, match=r"`strides` must be an integer of at least 1. Received: strides=0"):
         StridedConv1D(6, 25, 0)
     with pytest.raises(ValueError, match=r"multiple of strides=4. Received: length=66"):
         StridedConv1D(6, 25, 4)(tf.zeros((1, 66, 1)))
