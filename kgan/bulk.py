@@ -76,13 +76,15 @@ def each_with_all(synthesizer, numbers, asked, seed):
         asked: `{kind: values}`.
         seed: of the draws.
     """
-    combinations = np.array(list(itertools.product(*asked.values())), np.int32)  # (combinations, kinds asked for)
+    combinations = list(itertools.product(*asked.values()))
     of, combination = np.divmod(numbers, len(combinations))
     first, last = of[[0, -1]]
-    alike = {kind: values[0] for kind, values in asked.items() if len(values) == 1}
+    alike = {kind: values[0] for kind, values in asked.items() if len(values) == 1 and kind in synthesizer.labels.kinds}
+    alike = {kind: value for kind, value in alike.items() if value in synthesizer.labels.values[kind]}
     drawn = synthesizer.chosen_labels(last - first + 1, alike, seed, first)
     labels = {kind: values[of - first] for kind, values in drawn.items()}
-    return of, labels | {kind: combinations[combination, i] for i, kind in enumerate(asked)}
+    columns = zip(*(combinations[i] for i in combination), strict=True)
+    return of, labels | dict(zip(asked, map(np.asarray, columns), strict=True))
 
 
 def generate_shards(synthesizer, folder, count, seed=0, asked=None):

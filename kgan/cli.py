@@ -142,7 +142,9 @@ def _parser():
     what.add_argument("--midi", metavar="FILE.mid", help="perform a MIDI file, with a generator that was trained on pitches")
     asked = command.add_argument_group("of a generator that was trained with labels; what is not asked for is drawn")
     asked.add_argument(
-        "--pitch", metavar="PITCH", help="MIDI pitch, several (60,64,67) or a range (48-72): each sound at all of them"
+        "--pitch",
+        metavar="PITCH",
+        help="MIDI pitch, several (60,64,67) or a range (48-72): each sound at all of them; over --repr harmonic also 60.5",
     )
     asked.add_argument("--family", metavar="NAME", help="instrument family, or several: organ,flute")
     asked.add_argument(
@@ -150,6 +152,12 @@ def _parser():
     )
     out = "a new folder; generated/NAME, NAME-2, ... unless given; shards:FOLDER for many"
     command.add_argument("--out", metavar="FOLDER", help=out)
+    command.add_argument(
+        "--duration",
+        type=float,
+        metavar="S",
+        help="seconds of a note, with a generator over --repr harmonic [that of its clips]",
+    )
     _add_best(command)
 
     command = _add_command(

@@ -82,7 +82,9 @@ def generate(options):
     from kgan.training.run_folder import load
 
     synthesizer = load(options.source, options.best)
-    asked = {kind: synthesizer.labels.parsed(kind, text) for kind, text in _asked_labels(options)}
+    asked = {kind: synthesizer.parsed(kind, text) for kind, text in _asked_labels(options)}
+    if options.duration is not None and (options.midi or shards):
+        raise InputError("--duration is for sounds in files. Received: it beside --midi or --out shards:FOLDER.")
     if options.midi:
         return _perform(options, synthesizer, asked, out)
     combinations = math.prod(map(len, asked.values()))
@@ -102,7 +104,11 @@ def generate(options):
         latents = synthesizer.latents(count, options.seed)
     of, labels = each_with_all(synthesizer, np.arange(len(latents) * combinations), asked, options.seed)
     latents = np.asarray(latents)[of]
-    audio = synthesizer.generate(latents, labels, progress=True)
+    pitches = labels.get("pitch", np.zeros(0))
+    if options.duration is not None or not np.isin(pitches, synthesizer.labels.values.get("pitch", ())).all():
+        audio = synthesizer.play(latents, labels, duration_s=options.duration, progress=True)
+    else:
+        audio = synthesizer.generate(latents, labels, progress=True)
     rate_hz = synthesizer.sample_rate_hz
     shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
     sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))

@@ -10,7 +10,7 @@ from kgan.data.notes import HELD, PROGRAMS
 from kgan.errors import InputError
 from kgan.labels import ANY
 from kgan.midi_file import read_midi
-from kgan.synthesizer import BATCH_SIZE, interpolate
+from kgan.synthesizer import BATCH_SIZE, LONGEST_NOTE_S, interpolate
 
 LONGEST_S = 3600  # of a piece, which is mixed in memory
 ANCHOR_S = 4.0  # between the latents that a path goes through
@@ -33,6 +33,7 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
     - The sustain pedal holds notes until it is released or their key is struck again. Pitch bends, aftertouch, volume, pan
       and all other controllers are left out: the generator makes no such sounds.
     - Notes that the generator has no pitch for are transposed by octaves; drums are left out.
+    - A generator over harmonic plus noise plays every pitch, and every note as long as it is held; nothing is repeated.
     - A file that is cut short or broken is played as far as it can be read: see `kgan.midi_file.read_midi`.
     - A line on the console says how much is left out or transposed, and where a file breaks off.
     - A mix that is louder than full scale is brought down to it, as a whole.
@@ -76,7 +77,9 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
     last_s = max(note.end_s for note in notes)
     if last_s > LONGEST_S:
         raise InputError(f"A MIDI file must last an hour at most. Received: {midi_path} of {last_s:.0f} s.")
-    notes, instruments = _in_range(notes, synthesizer.labels, midi_path), len(programs)
+    instruments = len(programs)
+    if not synthesizer.plays:
+        notes = _in_range(notes, synthesizer.labels, midi_path)
     chosen = synthesizer.chosen_labels(instruments, _families(programs, synthesizer.labels) | (labels or {}), seed)
     paths = _latent_paths(synthesizer, instruments, max(note.start_s for note in notes), seed)
     rate_hz, mix, samples = synthesizer.sample_rate_hz, None, 0
@@ -84,19 +87,35 @@ def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
         batch = notes[first : first + BATCH_SIZE]
         latents = np.stack([paths[note.instrument, int(note.start_s / ANCHOR_S * STEPS)] for note in batch])
         asked = {kind: values[[note.instrument for note in batch]] for kind, values in chosen.items()}
-        clips = synthesizer.generate(latents, {**asked, "pitch": np.array([note.pitch for note in batch])})
-        if mix is None:
-            longest = round(max(note.end_s for note in notes) * rate_hz) + 2 * clips.shape[1] + rate_hz
-            mix = np.zeros((longest, *clips.shape[2:]), np.float32)
-        for note, clip in zip(batch, clips, strict=True):
+        sounds = (_played if synthesizer.plays else _looped)(synthesizer, batch, latents, asked)
+        for note, sound in zip(batch, sounds, strict=True):
+            if mix is None:
+                longest = round(max(note.end_s for note in notes) * rate_hz) + 2 * round(synthesizer.clip_s * rate_hz) + rate_hz
+                mix = np.zeros((longest, *sound.shape[1:]), np.float32)
             start = round(note.start_s * rate_hz)
-            held = max(1, round(note.end_s * rate_hz) - start)
-            sound = _lasting(clip.reshape(len(clip), -1), held, rate_hz, 440 * 2 ** ((note.pitch - 69) / 12))
             end = start + len(sound)
-            mix[start:end] += (note.velocity / 127) ** 2 * sound.reshape(-1, *clip.shape[1:])
+            mix[start:end] += (note.velocity / 127) ** 2 * sound
             samples = max(samples, end)
     mix = mix[:samples]
     return mix / max(1.0, np.abs(mix).max())
+
+
+def _played(synthesizer, notes, latents, labels):
+    """Yield the sound of each note as a generator plays it that can: as long as it is held, and its release."""
+    for i, note in enumerate(notes):
+        own = {kind: values[i] for kind, values in labels.items()} | {"pitch": note.pitch}
+        duration_s = max(note.end_s - note.start_s, 0.0) + (1 - HELD) * synthesizer.clip_s
+        yield synthesizer.play(latents[i : i + 1], own, duration_s=min(duration_s, LONGEST_NOTE_S))[0]
+
+
+def _looped(synthesizer, notes, latents, labels):
+    """Yield the sound of each note of a generator that makes clips: cut, or its steady part repeated."""
+    clips = synthesizer.generate(latents, {**labels, "pitch": np.array([note.pitch for note in notes])})
+    for note, clip in zip(notes, clips, strict=True):
+        rate_hz = synthesizer.sample_rate_hz
+        held = max(1, round(note.end_s * rate_hz) - round(note.start_s * rate_hz))
+        sound = _lasting(clip.reshape(len(clip), -1), held, rate_hz, 440 * 2 ** ((note.pitch - 69) / 12))
+        yield sound.reshape(-1, *clip.shape[1:])
 
 
 def _families(programs, labels):

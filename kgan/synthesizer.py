@@ -13,11 +13,13 @@ from kgan.audio.files import wav_names, write_wav
 from kgan.audio.fourier import portable
 from kgan.errors import InputError
 from kgan.files import new_folder, whole_folder
+from kgan.labels import midi_number
 from kgan.networks import FoldedConv1DTranspose, StridedConv1DTranspose
 from kgan.noise import folded_seed, latent_noise
 
 BATCH_SIZE = 64  # sounds made at once by `generate`
 NOTES_AT_ONCE, LONGEST_NOTE_S = 8, 60  # by `play`
+HIGHEST_PITCH = 127  # of MIDI
 
 
 @runtime_checkable
@@ -76,7 +78,7 @@ class Synthesizer:
         """Whether it plays notes of any pitch and duration, see `play`."""
         return False
 
-    def play(self, latents=None, labels=None, *, count=None, seed=0, duration_s=None, bend_semitones=None):
+    def play(self, latents=None, labels=None, *, count=None, seed=0, duration_s=None, bend_semitones=None, progress=False):
         """Return notes of any pitch and duration, float32 `(count, samples[, channels])` in [-1, 1].
 
         The first fifth of a clip and its release last as long as they always do; what is between is stretched or left out.
@@ -87,6 +89,7 @@ class Synthesizer:
             duration_s: of a note, release included; None for that of a clip.
             bend_semitones: by how much the pitch is higher, `(points,)` or `(count, points)`, evenly over the duration; None
                 for a steady pitch.
+            progress: whether to show a bar.
 
         Raises:
             InputError: the generator cannot play, see `plays`, a pitch is not from 0 to 127, a duration not above 0 and at most
@@ -105,14 +108,14 @@ class Synthesizer:
         duration_s = self.clip_s if duration_s is None else duration_s
         bend = np.atleast_2d(np.asarray(0.0 if bend_semitones is None else bend_semitones, np.float32))
         bend = np.broadcast_to(bend, (len(latents), bend.shape[1]))
-        if not np.all((pitch >= 0) & (pitch <= 127)):
-            raise InputError(f"`pitch` must be from 0 to 127. Received: {pitch.min():g} to {pitch.max():g}.")
+        if not np.all((pitch >= 0) & (pitch <= HIGHEST_PITCH)):
+            raise InputError(f"`pitch` must be from 0 to {HIGHEST_PITCH}. Received: {pitch.min():g} to {pitch.max():g}.")
         if not 0 < duration_s <= LONGEST_NOTE_S:
             raise InputError(f"`duration_s` must be above 0 and at most {LONGEST_NOTE_S}. Received: {duration_s}.")
         given = [latents, pitch, bend, *others.values()]
         batches = [[tf.constant(each[i : i + NOTES_AT_ONCE]) for each in given] for i in range(0, len(latents), NOTES_AT_ONCE)]
-        duration = tf.constant(duration_s, tf.float32)
-        return np.concatenate([self.notes(*batch[:2], duration, *batch[2:]).numpy() for batch in batches])
+        duration, bar = tf.constant(duration_s, tf.float32), tqdm(batches, "Playing", unit="batch", disable=not progress)
+        return np.concatenate([self.notes(*batch[:2], duration, *batch[2:]).numpy() for batch in bar])
 
     def notes(self, latents, pitch, duration_s, bend_semitones, *labels):
         """Return the audio of notes as tensors, `(batch, samples[, channels])`, see `play`.
@@ -209,12 +212,28 @@ class Synthesizer:
         bar = tqdm(batches, desc="Generating", unit="batch", disable=not progress)
         return np.concatenate([self.audio(*map(tf.constant, batch)).numpy() for batch in bar])
 
+    def parsed(self, kind, text):
+        """Return the values that a text means, see `Labels.parsed`; of one that plays, also pitches such as `60.5` and `100`.
+
+        Raises:
+            InputError: the kind or a value is unknown.
+        """
+        if kind != "pitch" or not self.plays:
+            return self.labels.parsed(kind, text)
+        values = []
+        for part in text.split(","):
+            try:
+                values.append(float(part) if re.fullmatch(r"\s*\d+\.\d+\s*", part) else midi_number(part))
+            except ValueError:
+                values += self.labels.parsed(kind, part)
+        if max(values) > HIGHEST_PITCH:
+            raise InputError(f"`pitch` must be from 0 to {HIGHEST_PITCH}. Received: {text}.")
+        return values
+
     def _numbers(self, kind, values):
         if not isinstance(values, str):
             return np.asarray(values)
-        if kind == "pitch" and self.plays and re.fullmatch(r"\d+\.\d+", values.strip()):
-            return np.asarray(float(values))
-        values = self.labels.parsed(kind, values)
+        values = self.parsed(kind, values)
         return np.asarray(values if len(values) > 1 else values[0])
 
 
@@ -348,6 +367,8 @@ class GANSynthesizer(Synthesizer):
         return [_audio_of(each) for each in functions], [*(variable for _, variable in stored), *others]
 
     def levels_db(self, latents, labels=None):
+        if self.plays:
+            return None
         given = self.chosen_labels(len(latents), labels)
         levels = self._levels_db(tf.convert_to_tensor(latents), *map(tf.constant, given.values()))
         return None if levels is None else levels.numpy()

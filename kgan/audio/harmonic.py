@@ -159,18 +159,19 @@ class HarmonicAnalysis:
         partials = self._powers(self._oscillate((self.interpolation @ np.sqrt(power)) * turning, turns), window)
         rest = self._powers(self._shaped_noise((self.interpolation @ np.sqrt(noise))[::2] ** 2), window)
         made = partials + rest + epsilon
-        ratio = (target + epsilon) / made
+        ratio = np.log((target + epsilon) / made)  # means of logarithms: a mean of powers is what the loudest frame says
         lobes = np.maximum(0, 1 - np.abs(np.arange(window // 2 + 1) - (turns * window)[:, None]) / 1.5)
         lobes = (lobes / np.maximum(lobes.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
         period_frames = 1 / (turns[0] * self.hop_samples)
         several = max(1, round(period_frames) | 1) if window == self.window_samples else 1
         weight = partials / made  # whose doing a bin is
         wanted, sure = (self.averaging @ _smooth(each @ lobes.T, several) for each in (ratio * weight, weight))
-        power = power * np.clip(wanted / (sure + 1e-9), *CORRECTION_LIMITS) ** (CORRECTION * np.clip(sure, 0, 1))
+        power = power * np.clip(np.exp(wanted / (sure + 1e-9)), *CORRECTION_LIMITS) ** (CORRECTION * np.clip(sure, 0, 1))
         means, weight = self.bins_to_bands(window), rest / made
         wanted, sure = (self.averaging @ (each @ means.T) for each in (ratio * weight, weight))
         share = sure / np.maximum(means.sum(axis=1), 1e-9)
-        noise = noise * np.clip(wanted / (sure + 1e-9), *CORRECTION_LIMITS) ** (CORRECTION * np.clip(2 * share, 0, 1))
+        factors = np.clip(np.exp(wanted / (sure + 1e-9)), *CORRECTION_LIMITS)
+        noise = noise * factors ** (CORRECTION * np.clip(2 * share, 0, 1))
         return power, noise
 
     def _powers(self, audio, window_samples):

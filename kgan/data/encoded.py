@@ -10,7 +10,7 @@ from tqdm import tqdm
 from kgan.errors import InputError
 from kgan.files import cache_folder, whole_folder
 
-VERSION = 1  # of the cache: raise it when an analysis would be another one
+VERSION = 2  # of the cache: raise it when an analysis would be another one
 CHUNK = 32  # sounds that a process analyses at a time
 BATCH = 256  # sounds in memory at a time
 

@@ -69,8 +69,8 @@ def vector_critic(components=256, dim=512, weight_stddev=None, label_width=0, mi
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
 
     Example:
-        >>> vector_critic(256, dim=512, label_width=48).output_shape
-        {'score': (None, 1), 'labels': (None, 48)}
+        >>> vector_critic(256, dim=512, label_width=48)(tf.zeros((8, 256)))["labels"].shape
+        TensorShape([8, 48])
     """
     initializer = initializer_factory(weight_stddev)
     vectors = keras.Input((components,), name="vectors")

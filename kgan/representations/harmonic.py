@@ -9,6 +9,7 @@ from kgan.representations.representation import Representation
 
 TIME_SHAPES, LEVEL_SHAPES = 24, 112  # of the separable basis that components are found in
 ATTACK, RELEASE = 0.2, 0.75  # of a clip: where its beginning ends and its key is released, as in the notes and in NSynth
+LEAST_WEIGHT = 1e-3  # of partials that hardly any pitch has
 FLOOR_MARGIN = 1.05  # of a floor's power: what noise the floor itself would make is left out
 PITCHES = 128  # of MIDI
 
@@ -80,6 +81,8 @@ class Harmonic(Representation):
         audio, pitch = np.asarray(audio), np.asarray(pitch)
         if pitch.min() < 0 or pitch.max() >= PITCHES:
             raise InputError(f"`pitch` must be MIDI's, 0 to 127. Received: {pitch.min()} to {pitch.max()}.")
+        if not np.isfinite(audio).all():
+            raise InputError("Audio must be finite. Received: NaN or infinity.")
         return self.analysis.analyse_all(audio, pitch)
 
     def fit(self, levels):
@@ -245,6 +248,7 @@ class Harmonic(Representation):
         mel = np.log1p((numbers + 0.5) * pitches_hz / 700) - np.log1p((numbers - 0.5) * pitches_hz / 700)
         widths = np.where(numbers * pitches_hz < HIGHEST * self.sample_rate_hz, mel, 0).mean(axis=0)
         widths /= np.log1p(self.sample_rate_hz / 1400) / PARTIALS  # in 128ths of the mel scale
+        widths = np.maximum(widths, LEAST_WEIGHT)
         of_levels = np.concatenate([widths, np.full(BANDS, PARTIALS / BANDS)])
         return np.sqrt(of_frames), np.sqrt(np.tile(of_levels, self.channels))
 
