@@ -32,11 +32,12 @@ EXPERIMENTS = {  # of the published table, in its order
 
 def train(options):
     """Train a GAN, or go on with a run."""
-    told = all_values(_overrides(options), options.preset, options.config)
+    all_values(_overrides(options), options.preset, options.config)  # says what is wrong before TensorFlow is imported
     import_tensorflow_quietly()
     from kgan.training.run_folder import RunFolder
-    from kgan.training.start import start_run
+    from kgan.training.start import all_values_for_data, start_run
 
+    told = all_values_for_data(_overrides(options), options.preset, options.config)
     run = RunFolder(options.run or _default_run(told, options.preset))
     outcome = start_run(told, run, _asked(options))
     if outcome.failure:

@@ -11,6 +11,7 @@ from kgan.errors import InputError
 from kgan.files import cache_folder, whole_folder
 
 VERSION = 2  # of the cache: raise it when an analysis would be another one
+PITCHES = 128  # of MIDI
 CHUNK = 32  # sounds that a process analyses at a time
 BATCH = 256  # sounds in memory at a time
 
@@ -38,7 +39,11 @@ class _Analysed:
     """The levels of all sounds, a sequence of batches, in a file of 16-bit numbers."""
 
     def __init__(self, sounds, representation):
-        labels = [_label(sounds, kind) for kind in representation.label_kinds]
+        if not has_pitches(sounds):
+            raise InputError(
+                "--repr harmonic needs the MIDI pitch of every sound. Received: sounds without; --repr melif needs none."
+            )
+        labels = [sounds.labels[kind] for kind in representation.label_kinds]
         digest = hashlib.sha256(f"{VERSION} {representation.analysis}".encode())
         for values in labels:
             digest.update(np.asarray(values, np.int64).tobytes())
@@ -61,14 +66,10 @@ class _Analysed:
         return self._levels[number * BATCH : (number + 1) * BATCH].astype(np.float32)
 
 
-def _label(sounds, kind):
-    values = sounds.labels.get(kind)
-    if values is None or kind in sounds.label_names or values.min() < 0 or values.max() > 127:
-        raise InputError(
-            f"--repr harmonic needs sounds whose label `{kind}` is a MIDI number. Received: sounds without, or with others."
-            " --repr melif needs none."
-        )
-    return values
+def has_pitches(sounds):
+    """Return whether all sounds have a label `pitch` that is a MIDI pitch."""
+    pitches = sounds.labels.get("pitch")
+    return pitches is not None and "pitch" not in sounds.label_names and pitches.min() >= 0 and pitches.max() < PITCHES
 
 
 def _analyse(sounds, labels, representation, folder):

@@ -57,6 +57,9 @@ class Harmonic(Representation):
         self.time_shapes = weight("time_shapes", frames, shapes[0])
         self.level_shapes = weight("level_shapes", levels, shapes[1])
         self.basis = weight("basis", shapes[0] * shapes[1], components)
+        spectra = self.analysis.noise_spectra
+        self.noise = weight("noise", 2, *spectra.shape)  # a weight, so that an exported model has it once
+        self.noise.assign((spectra.real, spectra.imag))
 
     @property
     def example_shape(self):
@@ -227,17 +230,14 @@ class Harmonic(Representation):
         analysis, hop = self.analysis, 2 * self.analysis.hop_samples
         gains = tf.exp(tf.tensordot(tf.math.log(deviations + 1e-6), analysis.bands_to_bins(analysis.window_samples), 1))
         count, parts = tf.shape(gains)[1], analysis.window_samples // hop
-        real, imag = (self._noise_spectra(part, count) for part in (analysis.noise_spectra.real, analysis.noise_spectra.imag))
+        # A longer note has the same noise several times.
+        real, imag = tf.unstack(tf.gather(tf.convert_to_tensor(self.noise), tf.range(count) % self.noise.shape[1], axis=1))
         frames = irfft(gains * real, gains * imag, analysis.window_samples) * hann(analysis.window_samples)
         frames = tf.reshape(frames, (-1, count, parts, hop))
         summed = tf.add_n([tf.pad(frames[:, :, i], [[0, 0], [i, parts - 1 - i], [0, 0]]) for i in range(parts)])
         summed = tf.reshape(summed, (tf.shape(gains)[0], -1))
         first = analysis.window_samples // 2
         return summed[:, first : first + (count - 1) * hop] / OVERLAP
-
-    def _noise_spectra(self, part, count):
-        """Return the spectra of so many frames of noise; a longer note has them several times."""
-        return tf.gather(tf.constant(part), tf.range(count) % len(part))
 
     def _weights(self):
         """Return how much levels count, over time `(frames,)` and over partials and bands: as much as one hears of them."""

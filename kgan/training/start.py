@@ -3,12 +3,13 @@
 import contextlib
 import sys
 
-from kgan.config import all_values, base_values, check_effective, told_values
+from kgan.config import WITHOUT_PITCH, all_values, base_values, check_effective, load_config, told_values
+from kgan.data.encoded import has_pitches
 from kgan.data.load import check_effective as check_effective_on_data
 from kgan.files import tensorflow_path
 from kgan.strategy import build_strategy, is_chief
 from kgan.text import one_line
-from kgan.training.build import build_clipping
+from kgan.training.build import build_clipping, load_sounds
 from kgan.training.fine_tune import settings_of
 from kgan.training.run_folder import RunFolder, new_config
 from kgan.training.train import train_run
@@ -37,8 +38,20 @@ def train(folder, values=None, *, preset=None, files=(), callbacks=()):
         >>> kgan.train("runs/notes", {"training.minutes": 20}, preset="fast").failure  # doctest: +SKIP
         >>> kgan.load("runs/notes").write_wavs("heard", count=8)  # doctest: +SKIP
     """
-    asked = told_values(values or {})
-    return start_run(all_values(values, preset, files), RunFolder(folder), asked, callbacks)
+    told = all_values_for_data(values, preset, files)
+    return start_run(told, RunFolder(folder), told_values(values or {}), callbacks)
+
+
+def all_values_for_data(values, preset=None, files=()):
+    """Return `{dotted name: value}` as `all_values` does, of the preset for sounds without pitches where they have none."""
+    told = all_values(values, preset, files)
+    if preset not in WITHOUT_PITCH or told["repr"] != "harmonic":
+        return told
+    if has_pitches(load_sounds(load_config(told))):
+        return told
+    other = WITHOUT_PITCH[preset]
+    print(f"Not all of these sounds have a MIDI pitch: --preset {other} instead of {preset}, which needs it.", flush=True)
+    return all_values(values, other, files)
 
 
 def start_run(told, run, asked=(), callbacks=()):
