@@ -3,10 +3,13 @@
 import keyword
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import librosa
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kgan.errors import InputError, unknown_name
 from kgan.noise import folded_seed
@@ -47,6 +50,16 @@ def midi_number(text, names=True):
     return int(number)
 
 
+class LabelledSounds(Protocol):
+    """What `Labels` asks of sounds: `Sounds` and `ShardedSounds` have it."""
+
+    ids: Sequence[str] | np.ndarray
+    labels: Mapping[str, np.ndarray]
+    label_names: Mapping[str, Sequence[str]]
+
+    def __len__(self) -> int: ...
+
+
 class Labels:
     """The kinds of labels that a GAN is conditioned on, and the values that its data has of each.
 
@@ -56,7 +69,7 @@ class Labels:
         columns: `{kind: values}`, integers from 0, all kinds equally many: the combinations of labels that there are. Without
             any kind a GAN is unconditional.
         counts: how many sounds have each combination; None if all are as frequent.
-        names: `{kind: names}` of kinds whose values number names.
+        names: `{kind: names}` of kinds whose values number names: value 0 has the first one.
 
     Attributes:
         kinds: their names, a tuple.
@@ -73,7 +86,12 @@ class Labels:
         TensorShape([2, 48])
     """
 
-    def __init__(self, columns=None, counts=None, names=None):
+    def __init__(
+        self,
+        columns: Mapping[str, Iterable[int]] | None = None,
+        counts: ArrayLike | None = None,
+        names: Mapping[str, Iterable[str]] | None = None,
+    ):
         self.columns = {kind: np.asarray(list(values), np.int32) for kind, values in (columns or {}).items()}
         self.kinds = tuple(self.columns)
         self.inputs = {kind: f"{kind}_" if keyword.iskeyword(kind) else kind for kind in self.kinds}
@@ -91,13 +109,16 @@ class Labels:
         self.width = sum(map(len, self.values.values()))
 
     @classmethod
-    def of(cls, sounds, kinds):
+    def of(cls, sounds: LabelledSounds, kinds: Sequence[str] | Literal["auto"] | None) -> "Labels":
         """Return the labels of those kinds that sounds have.
 
         Args:
             sounds: `Sounds` or `ShardedSounds`.
-            kinds: names; `"auto"` takes pitch, family and class, as far as the sounds have them in several values; None takes
-                none.
+            kinds: names; `"auto"` takes pitch, family, instrument, velocity and class, as far as the sounds have them in
+                several values; None takes none.
+
+        Returns:
+            `Labels` with every combination that the sounds have, and how many of them have it.
 
         Raises:
             InputError: the sounds have no label of that kind, or some of them lack it.
@@ -120,12 +141,15 @@ class Labels:
         combinations, counts = np.unique(rows, axis=0, return_counts=True)
         return cls(dict(zip(kinds, combinations.T, strict=True)), counts, sounds.label_names)
 
-    def described(self, asked, sounds):
+    def described(self, asked: Sequence[str] | Literal["auto"] | None, sounds: LabelledSounds) -> str:
         """Return a sentence that says which labels are learned, and how many values each has, or why none is.
 
         Args:
             asked: kinds, `"auto"` or None, see `of`.
             sounds: what has the labels.
+
+        Returns:
+            The sentence, in one line.
         """
         if self.kinds:
             return f"It learns to make sounds by their labels: {_counted(self.values)}."
@@ -137,33 +161,60 @@ class Labels:
             f"It learns no labels: {taken if asked == 'auto' else 'none was asked for'}; these sounds have {_counted(there)}."
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Return what the constructor takes, for JSON and YAML."""
         columns = {kind: values.tolist() for kind, values in self.columns.items()}
         return {"columns": columns, "counts": self.counts.tolist(), "names": self.names}
 
-    def one_hot(self, labels):
-        """Return float32 `(batch, width)` of `{kind: (batch,)}`; zeros for a value that the data does not have."""
+    def one_hot(self, labels: Mapping[str, ArrayLike | tf.Tensor]) -> tf.Tensor:
+        """Return what networks see of labels. A value that the data does not have is all zeros.
+
+        Args:
+            labels: `{kind: integers (batch,)}`, all kinds.
+
+        Returns:
+            float32 `(batch, width)`.
+
+        Raises:
+            KeyError: a kind is missing.
+        """
         parts = [tf.convert_to_tensor(labels[kind], tf.int32)[:, tf.newaxis] == self.values[kind] for kind in self.kinds]
         return tf.cast(tf.concat(parts, axis=1), tf.float32)
 
-    def cross_entropy(self, logits, one_hot):
-        """Return the mean over a batch of -log p(label), summed over the kinds; both `(batch, width)`."""
+    def cross_entropy(self, logits: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+        """Return the mean over a batch of -log p(label), summed over the kinds.
+
+        Args:
+            logits: of a classifier, float32 `(batch, width)`; each kind has a softmax of its own.
+            one_hot: the labels, float32 `(batch, width)`, see `one_hot`.
+
+        Returns:
+            A scalar, in nats.
+        """
         sizes = [len(values) for values in self.values.values()]
         parts = zip(tf.split(logits, sizes, axis=1), tf.split(one_hot, sizes, axis=1), strict=True)
         return tf.add_n([tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels=y, logits=x)) for x, y in parts])
 
-    def completed(self, asked, count, seed, first=0):
-        """Return `{kind: int32 (count,)}`: what is asked for, and the rest drawn as the data combines it with that.
+    def completed(
+        self,
+        asked: Mapping[str, ArrayLike | tf.Tensor],
+        count: int | tf.Tensor,
+        seed: int | tf.Tensor,
+        first: int | tf.Tensor = 0,
+    ) -> dict[str, tf.Tensor]:
+        """Return labels for sounds: what is asked for, and the rest drawn as the data combines it with that.
 
         What the data does not combine is kept as asked, and the rest drawn from what has most of it.
         A draw depends on the seed and the sound's number alone. Works in a graph.
 
         Args:
-            asked: `{kind: (count,) or a scalar}`; `ANY`, and a kind that is missing, is drawn.
+            asked: `{kind: integers (count,) or a scalar}`; -1, and a kind that is missing, is drawn.
             count: how many sounds, an integer or a scalar tensor.
-            seed: of the draws.
-            first: number of the first sound.
+            seed: of the draws, likewise.
+            first: number of the first sound, likewise.
+
+        Returns:
+            `{kind: int32 (count,)}`, all kinds in their order.
         """
         if not self.kinds:
             return {}
@@ -178,8 +229,11 @@ class Labels:
         chosen = tf.argmax(upto > (places * upto[:, -1])[:, tf.newaxis], axis=1)
         return {kind: tf.where(values == ANY, tf.gather(self.columns[kind], chosen), values) for kind, values in asked.items()}
 
-    def check(self, labels):
+    def check(self, labels: Mapping[str, ArrayLike]) -> None:
         """Raise an error where a value is not one of the data's.
+
+        Args:
+            labels: `{kind: integers}`, in any shape; -1 stands for any value.
 
         Raises:
             InputError: a kind or a value is unknown.
@@ -191,8 +245,16 @@ class Labels:
             if len(strange):
                 raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {self.named(kind, strange[0])}.")
 
-    def parsed(self, kind, text):
+    def parsed(self, kind: str, text: str) -> list[int]:
         """Return the values that a text means: `60`, `C4`, `48-72`, `60,64,67`, `organ` or `organ,flute`.
+
+        Args:
+            kind: one of `kinds`.
+            text: values or ranges of values, with commas between them. A value is a number, the name of a note where the kind
+                is `pitch`, or a name where the kind has names; names have no ranges.
+
+        Returns:
+            Integers, in the text's order; a range has both its ends.
 
         Raises:
             InputError: the kind or a value is unknown.
@@ -219,8 +281,18 @@ class Labels:
         self.check({kind: values})
         return values
 
-    def listed(self, kind):
-        """Return the values of a kind in words."""
+    def listed(self, kind: str) -> str:
+        """Return the values of a kind in words, such as `from 48 to 72` or `one of bass, flute`.
+
+        Args:
+            kind: one of `kinds`.
+
+        Returns:
+            A phrase that follows "must be".
+
+        Raises:
+            KeyError: the kind is unknown.
+        """
         values = self.values[kind]
         if kind in self.names:
             return f"one of {', '.join(self.names[kind][value] for value in values)}"
@@ -228,13 +300,28 @@ class Labels:
             return f"from {values[0]} to {values[-1]}"
         return f"one of {', '.join(map(str, values))}"
 
-    def named(self, kind, value):
-        """Return the name of a value, or the value as text where it has none."""
+    def named(self, kind: str, value: int) -> str:
+        """Return the name of a value, or the value as text where it has none.
+
+        Args:
+            kind: any name; one that is not in `kinds` has no names.
+            value: an integer.
+
+        Returns:
+            The name, such as `organ`, or the number, such as `60`.
+        """
         names = self.names.get(kind, ())
         return names[value] if 0 <= value < len(names) else str(value)
 
-    def in_words(self, labels):
-        """Return `{kind: names or numbers as text}` of `{kind: (count,)}`."""
+    def in_words(self, labels: Mapping[str, Iterable[int]]) -> dict[str, list[str]]:
+        """Return labels by their names, or as text where they have none.
+
+        Args:
+            labels: `{kind: integers (count,)}`.
+
+        Returns:
+            `{kind: texts}`, `count` of each.
+        """
         return {kind: [self.named(kind, value) for value in values] for kind, values in labels.items()}
 
     def _unknown(self, kind):

@@ -16,7 +16,6 @@ import kgan
 ROOT = Path(kgan.__file__).parent
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 NOT_RUN = {  # and why
-    "kgan.callbacks.checkpoint": "it trains a GAN that it does not make",
     "kgan.midi": "it needs a trained synthesizer and a MIDI file",
     "kgan.serving.client": "it needs a server",
     "kgan.synthesizer": "it needs two trained GANs, one of them conditional",
@@ -47,7 +46,8 @@ def outcome(tests):
 
 
 @pytest.mark.parametrize("name", [name for name in WITH_EXAMPLES if name not in NOT_RUN])
-def test_examples_print_what_they_say(name):
+def test_examples_print_what_they_say(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # what they write
     tests = examples_of(importlib.import_module(name))
     assert sum(len(test.examples) for test in tests) == len(EXAMPLE.findall(TEXTS[name])), "some are not found"
     _, failures, said = outcome(tests)

@@ -1,5 +1,6 @@
 """What the public names promise: each argument has a type and is told of, and nothing is told that there is not."""
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -7,13 +8,25 @@ import typing
 
 import pytest
 
+import kgan
+
 MODULES = {  # what is public of each module; None is its `__all__`
-    "kgan": ["DCGAN", "R1GAN", "WGAN", "WGANGP", "load_folder", "load_notes", "load_sounds", "training_dataset"],
+    "kgan": ["Labels", "export_run", "load", "train"],
+    "kgan.callbacks": None,
+    "kgan.data": None,
     "kgan.gans": None,
     "kgan.networks": None,
     "kgan.representations": None,
+    "kgan.serving": None,
 }
-METHODS = ("adapt", "compile", "decode", "encode", "example_shape", "levels_db")  # of those classes that have them
+NOT_YET = {"GANSynthesizer", "SoundMaker", "Synthesizer", "evaluation", "interpolate", "perform"}  # of `kgan.__all__`
+METHODS = (  # of those classes that have them
+    *("adapt", "compile", "decode", "encode", "example_shape", "levels_db"),  # GANs and representations
+    *("generate", "write_wavs", "close"),  # clients
+    *("of", "check", "completed", "cross_entropy", "described", "in_words", "listed", "named", "one_hot", "parsed"),  # labels
+    *("batches", "relabelled", "subset", "waveforms"),  # sounds
+    *("restore", "save", "save_best", "score", "show", "spent", "steps_in_all"),  # callbacks
+)
 
 
 def public():
@@ -49,9 +62,9 @@ def docstring_of(name):
     return inspect.getdoc(PUBLIC[name]) or ""
 
 
-def told(docstring):
+def told(docstring, title="Args"):
     """Return the names of the arguments that a docstring tells of."""
-    section = re.search(r"^Args:\n((?: {4,}.*\n|\n)*)", docstring + "\n", flags=re.MULTILINE)
+    section = re.search(rf"^{title}:\n((?: {{4,}}.*\n|\n)*)", docstring + "\n", flags=re.MULTILINE)
     entries = re.findall(r"^ {4}(\*{0,2}\w+(?:, \*{0,2}\w+)*):", section[1] if section else "", flags=re.MULTILINE)
     return {name.strip("* ") for entry in entries for name in entry.split(",")}
 
@@ -73,12 +86,16 @@ def test_docstrings_are_read():
     docstring = f"Do it.\n\nArgs:\n{arguments}\nReturns:\n    four: five.\n"
     assert told(docstring) == {"one", "two", "three"}
     assert told("Return it.") == set()
+    assert told(docstring.replace("Args", "Attributes"), "Attributes") == {"one", "two", "three"}
     assert "n_critic" in told_elsewhere("DCGAN")
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_each_argument_has_a_type_and_is_told_of(name):
-    parameters, here = parameters_of(PUBLIC[name]), told(docstring_of(name))
+    title = "Attributes" if dataclasses.is_dataclass(PUBLIC[name]) else "Args"
+    parameters, here = parameters_of(PUBLIC[name]), told(docstring_of(name), title)
+    if "." in name and not function_of(PUBLIC[name]).__doc__:  # the overridden one may take labels that this one lacks
+        here -= {"labels"} - set(parameters)
     untyped = [each.name for each in parameters.values() if each.annotation is inspect.Parameter.empty]
     assert untyped == []
     assert set(parameters) - here - told_elsewhere(name) == set()
@@ -100,4 +117,9 @@ def test_the_docstring_begins_with_a_sentence_and_tells_what_is_returned(name):
     assert not rest or rest[0] == ""
     returned = typing.get_type_hints(function_of(value)).get("return", type(None))
     if not inspect.isclass(value) and not isinstance(value, property) and returned is not type(None):
-        assert "\nReturns:\n" in docstring
+        assert re.search(r"^(Returns|Yields):$", docstring, flags=re.MULTILINE)
+
+
+def test_all_of_the_package_is_held_to_this():
+    packages = {name.removeprefix("kgan.") for name in MODULES}
+    assert set(kgan.__all__) - set(PUBLIC) - packages - {"__version__"} == NOT_YET

@@ -167,6 +167,11 @@ def test_wav_files_are_the_sounds_and_nothing_is_overwritten(conditional, tmp_pa
 
 @pytest.mark.parametrize("method", ["generate", "write_wavs"])
 def test_runs_saved_models_and_clients_answer_the_same_calls(method):
-    expected = inspect.signature(getattr(kgan.SoundMaker, method))
+    """They may take what the others cannot, such as labels by name: their types are their own."""
+
+    def called(maker):
+        parameters = inspect.signature(getattr(maker, method)).parameters.values()
+        return [(each.name, each.kind, each.default) for each in parameters]
+
     for maker in (kgan.Synthesizer, kgan.GANSynthesizer, SavedSynthesizer, kgan.Client):
-        assert inspect.signature(getattr(maker, method)) == expected
+        assert called(maker) == called(kgan.SoundMaker)

@@ -1,4 +1,6 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import matplotlib
@@ -11,6 +13,7 @@ from kgan.audio.pictures import FLOOR_DB, log_spectrogram
 from kgan.audio.signal import mono
 from kgan.evaluation.log_mel import LogMel
 from kgan.files import tensorflow_path, whole_file
+from kgan.synthesizer import GANSynthesizer
 from kgan.text import one_line
 
 MAP = "map"  # folder of the projector's files in a log folder
@@ -31,10 +34,20 @@ class Board(keras.callbacks.TensorBoard):
         log_dir: folder of the run's other logs.
         hyper_parameters: `{name: value}`; what is neither number, text nor truth value is listed as text.
         count: sounds on the map.
-        seed: of their latents.
+        seed: integer, where their latents and labels come from.
+
+    Raises:
+        InputError: the path of the folder is not UTF-8.
     """
 
-    def __init__(self, synthesizer, log_dir, hyper_parameters, count=256, seed=0):
+    def __init__(
+        self,
+        synthesizer: GANSynthesizer,
+        log_dir: str | Path,
+        hyper_parameters: Mapping[str, Any],
+        count: int = 256,
+        seed: int = 0,
+    ):
         super().__init__(tensorflow_path(log_dir), write_graph=False)
         self.synthesizer = synthesizer
         self.hyper_parameters = hyper_parameters

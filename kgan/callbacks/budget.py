@@ -1,5 +1,7 @@
 import keras
 
+from kgan.callbacks.checkpoint import Checkpoint
+
 
 class Budget(keras.callbacks.Callback):
     """Stop when the model has done so many steps, or training has taken so long, whichever comes first.
@@ -12,20 +14,41 @@ class Budget(keras.callbacks.Callback):
             such end.
     """
 
-    def __init__(self, checkpoint, steps=None, minutes=None, cpu_minutes=None):
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        cpu_minutes: float | None = None,
+    ):
         super().__init__()
         self.checkpoint = checkpoint
         self.steps = steps
         self.minutes = minutes
         self.cpu_minutes = cpu_minutes
 
-    def spent(self, step):
-        """Return whether nothing is left at a step, now."""
+    def spent(self, step: int) -> bool:
+        """Return whether nothing is left at a step, now.
+
+        Args:
+            step: iterations that the model has done in all.
+
+        Returns:
+            True where one of the ends is reached.
+        """
         ended = self.steps is not None and step >= self.steps
         return ended or any(spent_s >= 60 * minutes for spent_s, minutes in self._times())
 
-    def steps_in_all(self, step, iterations_per_second):
-        """Return the step at which it will be spent, estimated where it is counted in minutes; None without an end."""
+    def steps_in_all(self, step: int, iterations_per_second: float | None) -> int | None:
+        """Return the step at which it will be spent, estimated where it is counted in minutes.
+
+        Args:
+            step: iterations that the model has done in all.
+            iterations_per_second: the rate now; None where it is not known yet, and ends in minutes are left out.
+
+        Returns:
+            The first of the ends; None without any.
+        """
         ends = [] if self.steps is None else [self.steps]
         for spent_s, minutes in self._times():
             if iterations_per_second:

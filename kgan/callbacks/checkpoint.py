@@ -12,6 +12,8 @@ from tqdm import tqdm
 from kgan.callbacks.array_names import differences, named_arrays
 from kgan.errors import InputError
 from kgan.files import remove_unfinished, whole_folder
+from kgan.gans import AdversarialModel
+from kgan.representations import Representation
 
 BEST = "best_"  # before the name of the best checkpoint
 FORMAT = 2  # of the first one the state says nothing; its arrays had numbers in place of names
@@ -31,22 +33,33 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         directory: folder of the checkpoints.
-        every_minutes: time between two.
-        keep: how many of the newest to keep.
-        representation: a layer whose statistics are saved and restored, too; None for none.
+        every_minutes: minutes between two.
+        keep: how many of the newest to keep, at least 1.
+        representation: a `Representation` whose statistics are saved and restored, too; None for none.
 
     Attributes:
         training_s: seconds of training so far, those before a resume included.
         training_cpu_s: likewise, seconds that all processor cores together worked for this process.
 
     Example:
+        >>> gan = kgan.WGAN(kgan.networks.wave_generator(256, dim=2), kgan.networks.wave_critic(256, dim=2), n_critic=1)
+        >>> gan.compile("adam", "adam")
+        >>> dataset = tf.data.Dataset.from_tensors(tf.zeros((4, 256, 1))).repeat()
         >>> checkpoint = Checkpoint("runs/drums/checkpoints")
         >>> checkpoint.restore(gan)  # the step that it goes on from; 0 where there is nothing yet
         0
-        >>> gan.fit(dataset, steps_per_epoch=100, epochs=10, callbacks=[checkpoint])
+        >>> history = gan.fit(dataset, steps_per_epoch=2, callbacks=[checkpoint], verbose=0)
+        >>> checkpoint.restore(gan)
+        2
     """
 
-    def __init__(self, directory, every_minutes=5.0, keep=2, representation=None):
+    def __init__(
+        self,
+        directory: str | Path,
+        every_minutes: float = 5.0,
+        keep: int = 2,
+        representation: Representation | None = None,
+    ):
         super().__init__()
         self.directory = Path(directory)
         self.every_minutes = every_minutes
@@ -59,23 +72,26 @@ class Checkpoint(keras.callbacks.Callback):
         self._unreadable = set()
 
     @property
-    def training_s(self):
+    def training_s(self) -> float:
         return float(self._spent_s[0])
 
     @property
-    def training_cpu_s(self):
+    def training_cpu_s(self) -> float:
         return float(self._spent_s[1])
 
     @property
     def _spent_s(self):
         return self._before_s + (_clocks_s() - self._began_s if self._training else 0.0)
 
-    def restore(self, gan, best=False):
-        """Load the newest checkpoint that can be read into a compiled GAN and return its step, 0 without any.
+    def restore(self, gan: AdversarialModel, best: bool = False) -> int:
+        """Load the newest checkpoint that can be read into a compiled GAN and return its step.
 
         Args:
-            gan: the GAN.
+            gan: an `AdversarialModel` of the same networks and optimizers.
             best: whether to load what `save_best` saved instead.
+
+        Returns:
+            The iterations that it was trained for; 0 where there is no checkpoint, and nothing is loaded.
 
         Raises:
             InputError: the newest that can be read is of another network or of another version of kgan; nothing is loaded.
@@ -115,8 +131,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.save()
         self._before_s, self._training = self._spent_s, False
 
-    def save(self):
-        """Save now, unless the losses are not finite or this step is saved already."""
+    def save(self) -> None:
+        """Save now, unless the losses are not finite or this step is saved already.
+
+        Raises:
+            OSError: the disk is full or fails; the earlier checkpoints stay.
+        """
         folder = self.directory / f"step_{self.model.steps_done:08d}"
         if not self._healthy or (folder.exists() and folder not in self._unreadable):
             return
@@ -128,8 +148,12 @@ class Checkpoint(keras.callbacks.Callback):
         for old in self._folders()[: -self.keep]:
             shutil.rmtree(old)
 
-    def save_best(self):
-        """Save this step as the best so far, `best_step_00001000/`, in place of the one before; the other checkpoints stay."""
+    def save_best(self) -> None:
+        """Save this step as the best so far, `best_step_00001000/`, in place of the one before; the other checkpoints stay.
+
+        Raises:
+            OSError: the disk is full or fails; the best one before stays.
+        """
         folder = self.directory / f"{BEST}step_{self.model.steps_done:08d}"
         if not folder.exists():
             self._write(folder)

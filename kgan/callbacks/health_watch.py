@@ -3,6 +3,7 @@ import numpy as np
 from tqdm import tqdm
 
 from kgan.audio.signal import SILENT_PEAK
+from kgan.synthesizer import GANSynthesizer
 
 COLLAPSED_VARIATION = 0.05  # of the sounds' level
 EXPLODING_GAP_RATIO = 20.0  # to the median so far
@@ -30,7 +31,7 @@ class HealthWatch(keras.callbacks.Callback):
         failure: why training was stopped; None while all is well.
     """
 
-    def __init__(self, synthesizer, every_steps=100, count=16):
+    def __init__(self, synthesizer: GANSynthesizer, every_steps: int = 100, count: int = 16):
         super().__init__()
         self.synthesizer = synthesizer
         self.every_steps = every_steps

@@ -15,7 +15,7 @@ class HistoryCSV(keras.callbacks.Callback):
         path: the CSV file. Its first column is `step`, the iterations that the model has done in all.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         super().__init__()
         self.path = Path(path)
         self._rows = []

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kgan.audio.files import write_sounds
 from kgan.audio.pictures import SHOWN_CLIPS, contact_sheet
 from kgan.files import tensorflow_path
+from kgan.synthesizer import GANSynthesizer
 
 PLAYERS = 4  # in a notebook
 
@@ -25,10 +26,18 @@ class Preview(keras.callbacks.Callback):
         every_steps: iterations between previews; there is one at the end of training, too.
         count: sounds in a preview.
         log_dir: folder for TensorBoard's sounds and pictures; None for none.
-        seed: integer, where the latents come from.
+        seed: integer, where the latents and the labels come from.
     """
 
-    def __init__(self, synthesizer, directory=None, every_steps=1000, count=16, log_dir=None, seed=0):
+    def __init__(
+        self,
+        synthesizer: GANSynthesizer,
+        directory: str | Path | None = None,
+        every_steps: int = 1000,
+        count: int = 16,
+        log_dir: str | Path | None = None,
+        seed: int = 0,
+    ):
         super().__init__()
         self.synthesizer = synthesizer
         self.directory = None if directory is None else Path(directory)
@@ -52,8 +61,8 @@ class Preview(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
 
-    def show(self):
-        """Make a preview now, unless this step has one."""
+    def show(self) -> None:
+        """Make a preview now, unless this step has one or its sounds are not finite."""
         step = self.model.steps_done
         if step == self._shown_step:
             return

@@ -1,6 +1,8 @@
 import keras
 from tqdm import tqdm
 
+from kgan.callbacks.budget import Budget
+
 
 class ProgressBar(keras.callbacks.Callback):
     """One bar for the whole run: iterations, rate, time left, and the terms that tell how it goes.
@@ -9,7 +11,7 @@ class ProgressBar(keras.callbacks.Callback):
         budget: the `Budget` that knows the end.
     """
 
-    def __init__(self, budget):
+    def __init__(self, budget: Budget):
         super().__init__()
         self.budget = budget
         self._bar = None
@@ -30,7 +32,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.total = self._bar.n
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """End the bar's line; for runs that end with an exception, of which callbacks are not told."""
         if self._bar is not None:
             self._bar.close()

@@ -1,16 +1,21 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from kgan.callbacks.checkpoint import Checkpoint
 from kgan.callbacks.preview import in_notebook
 from kgan.callbacks.rows import read_rows, write_rows
 from kgan.errors import InputError
 from kgan.evaluation.evaluate import generated
+from kgan.evaluation.evaluator import Evaluator
 from kgan.evaluation.table import COLUMNS, curves
 from kgan.files import tensorflow_path, whole_file
+from kgan.synthesizer import GANSynthesizer
 
 
 class Score(keras.callbacks.Callback):
@@ -30,19 +35,31 @@ class Score(keras.callbacks.Callback):
         checkpoint: the `Checkpoint` that keeps the best; None keeps none.
         patience: how many scores may pass without a better one before training stops, also where they are of the run before
             it was resumed; None never stops it.
-        real: scores of real sounds, for the picture; None for none.
+        real: `{name: score}` of real sounds, for the picture; None for none.
         log_dir: folder of TensorBoard's scalars; None for none.
 
     Attributes:
         rows: `step`, scores and, if the checkpoint counts them, `minutes` of training and of processors, `cpu_minutes`, a
             dictionary for each time.
         best_step: the step with the best score, None before the first.
+
+    Raises:
+        ValueError: `monitor` is not the name of a score of which higher or lower is better.
     """
 
     def __init__(
-        self, synthesizer, evaluator, directory, every_steps=500, count=500, monitor="frechet_distance", checkpoint=None,
-        patience=None, real=None, log_dir=None,
-    ):  # fmt: skip
+        self,
+        synthesizer: GANSynthesizer,
+        evaluator: Evaluator,
+        directory: str | Path,
+        every_steps: int = 500,
+        count: int = 500,
+        monitor: str = "frechet_distance",
+        checkpoint: Checkpoint | None = None,
+        patience: int | None = None,
+        real: Mapping[str, Any] | None = None,
+        log_dir: str | Path | None = None,
+    ):
         super().__init__()
         if monitor not in COLUMNS or not COLUMNS[monitor].better:
             valid = ", ".join(name for name, column in COLUMNS.items() if column.better)
@@ -54,7 +71,7 @@ class Score(keras.callbacks.Callback):
         self._writer = None
 
     @property
-    def best_step(self):
+    def best_step(self) -> int | None:
         rows = [row for row in self.rows if self.monitor in row]
         return max(rows, key=lambda row: COLUMNS[self.monitor].better * row[self.monitor])["step"] if rows else None
 
@@ -92,7 +109,7 @@ class Score(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
 
-    def score(self):
+    def score(self) -> None:
         """Score now, unless this step is scored already or its weights are not finite."""
         step = self.model.steps_done
         if any(row["step"] == step for row in self.rows) or not all(map(_finite, self.model.best_generator.weights)):

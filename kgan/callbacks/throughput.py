@@ -13,7 +13,7 @@ class Throughput(keras.callbacks.Callback):
         window: iterations to average over.
     """
 
-    def __init__(self, examples_per_iteration, window=20):
+    def __init__(self, examples_per_iteration: int, window: int = 20):
         super().__init__()
         self.examples_per_iteration = examples_per_iteration
         self.window = window

@@ -1,5 +1,6 @@
 import functools
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,12 +41,26 @@ class Sounds:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
         return f"<Sounds: {len(self)} clips of {seconds:.3g} s at {self.sample_rate_hz} Hz{labels}{skipped}>"
 
-    def waveforms(self, indices=slice(None)):
-        """Return float32 clips in [-1, 1)."""
+    def waveforms(self, indices: slice | Sequence[int] | np.ndarray = slice(None)) -> np.ndarray:
+        """Return clips as floating-point numbers.
+
+        Args:
+            indices: numbers of the clips, or a slice; all by default.
+
+        Returns:
+            float32 `(count, samples[, channels])` in [-1, 1).
+        """
         return self.audio[indices].astype(np.float32) / FULL_SCALE
 
-    def subset(self, indices):
-        """Return those clips alone, in the order of `indices`."""
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "Sounds":
+        """Return those clips alone, in the order of `indices`.
+
+        Args:
+            indices: numbers of the clips; one may come more than once.
+
+        Returns:
+            `Sounds` with a copy of the clips, and the same `skipped` and `remarks`.
+        """
         return replace(
             self,
             audio=taken(self.audio, indices),
@@ -53,8 +68,15 @@ class Sounds:
             labels={kind: values[indices] for kind, values in self.labels.items()},
         )
 
-    def relabelled(self, labels):
-        """Return the same clips with other labels, without names."""
+    def relabelled(self, labels: Mapping[str, np.ndarray]) -> "Sounds":
+        """Return the same clips with other labels, without names.
+
+        Args:
+            labels: int32 `(count,)` for each kind of label.
+
+        Returns:
+            `Sounds` that share the clips with these.
+        """
         return replace(self, labels=labels, label_names={})
 
     @functools.cached_property
@@ -73,8 +95,15 @@ class Sounds:
 
         return tf.gather(self._tensor, indices)
 
-    def batches(self, size=320):
-        """Yield all clips once, in order, as float32 batches of at most `size`, with a progress bar."""
+    def batches(self, size: int = 320) -> Iterator[np.ndarray]:
+        """Yield all clips once, in order, with a progress bar.
+
+        Args:
+            size: clips in a batch; the last one may have fewer.
+
+        Yields:
+            float32 `(size, samples[, channels])` in [-1, 1), see `waveforms`.
+        """
         for start in tqdm(range(0, len(self), size), "Measuring the sounds", unit="batch", leave=False):
             yield self.waveforms(slice(start, start + size))
 

@@ -1,5 +1,7 @@
 """Networks for vectors, such as the components of a sound: dense layers with residual connections."""
 
+from typing import Literal
+
 import keras
 
 from kgan.networks.layers import (
@@ -17,15 +19,15 @@ BLOCKS = 3  # of two dense layers each
 
 
 def vector_generator(
-    components=256,
-    dim=512,
-    latent_dim=100,
-    activation="leaky_relu",
-    weight_stddev=None,
-    pixel_norm=False,
-    label_width=0,
-    label_gain=1.0,
-):
+    components: int = 256,
+    dim: int = 512,
+    latent_dim: int = 100,
+    activation: Literal["relu", "leaky_relu"] = "leaky_relu",
+    weight_stddev: float | None = None,
+    pixel_norm: bool = False,
+    label_width: int = 0,
+    label_gain: float = 1.0,
+) -> keras.Model:
     """Build the generator: latents `(batch, latent_dim)` -> vectors `(batch, components)`, unbounded.
 
     A dense layer, three residual blocks of two dense layers behind their activations, and a dense layer (He et al. 2016,
@@ -44,6 +46,9 @@ def vector_generator(
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
 
+    Raises:
+        ValueError: `activation` is neither of the two.
+
     Example:
         >>> vector_generator(256, dim=512, latent_dim=100).output_shape
         (None, 256)
@@ -58,7 +63,13 @@ def vector_generator(
     return keras.Model(inputs, x, name="vector_generator")
 
 
-def vector_critic(components=256, dim=512, weight_stddev=None, label_width=0, minibatch_stddev=0):
+def vector_critic(
+    components: int = 256,
+    dim: int = 512,
+    weight_stddev: float | None = None,
+    label_width: int = 0,
+    minibatch_stddev: int = 0,
+) -> keras.Model:
     """Build the critic: vectors `(batch, components)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
@@ -68,9 +79,15 @@ def vector_critic(components=256, dim=512, weight_stddev=None, label_width=0, mi
         label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
         minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
 
+    Returns:
+        A `keras.Model`. The last layer computes in float32 under any precision.
+
+    Raises:
+        ValueError: an argument is out of its range, see `MinibatchStddev`.
+
     Example:
-        >>> vector_critic(256, dim=512, label_width=48)(tf.zeros((8, 256)))["labels"].shape
-        TensorShape([8, 48])
+        >>> vector_critic(256, dim=512, label_width=48).output["labels"].shape
+        (None, 48)
     """
     initializer = initializer_factory(weight_stddev)
     vectors = keras.Input((components,), name="vectors")

@@ -4,9 +4,12 @@ import base64
 import contextlib
 import json
 import operator
+from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from kgan.audio.files import wav_names
@@ -37,11 +40,9 @@ class Client:
         timeout_s: over gRPC the seconds that a request may take, repetitions included; over REST the longest silence.
         retries: how often a request is repeated while the server is unavailable; gRPC allows 4.
 
-    Raises (also by its methods):
-        InputError: the address is none of these, the server refused the request, its reason being in the message, or what it
-            serves is not a model that kgan exported.
-        ConnectionError: the server could not be reached, failed, or is unavailable still after all repetitions.
-        TimeoutError: it did not answer in time.
+    Raises:
+        InputError: the address is none of these, the model's name is empty, its version is no number, `timeout_s` is not above
+            0, `retries` is negative, or gRPC lacks its package.
 
     Example:
         >>> client = Client("http://localhost:8501")
@@ -53,7 +54,7 @@ class Client:
         (4, 16384)
     """
 
-    def __init__(self, address, model="kgan", timeout_s=30.0, retries=3):
+    def __init__(self, address: str, model: str = "kgan", timeout_s: float = 30.0, retries: int = 3):
         rule = f"An address must be like http://localhost:8501 (REST) or grpc://localhost:8500. Received: {address}"
         try:
             parts = urlsplit(address)
@@ -70,8 +71,16 @@ class Client:
         self._transport = transport(parts, model, timeout_s, retries)
         self._any = {}  # a label of each kind that the server is known to want
 
-    def generate(self, latents=None, labels=None, *, count=None, seed=0, progress=False):
-        """Return audio, float32 `(count, samples[, channels])`.
+    def generate(
+        self,
+        latents: ArrayLike | None = None,
+        labels: Mapping[str, ArrayLike] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return the sounds that the server makes of latents, or of a seed.
 
         Args:
             latents: float32 `(count, latent_dim)`; None lets the server draw them.
@@ -80,19 +89,45 @@ class Client:
             count: how many sounds, 1 to 256, to make where the server draws latents; None makes one.
             seed: of the server's draws. A sound depends on it and on its index alone. A server that joins requests to batches
                 refuses seeds.
-            progress: whether to show a bar.
+            progress: whether to show a bar of the requests that latents take.
+
+        Returns:
+            Audio, float32 `(count, samples[, channels])` in [-1, 1].
+
+        Raises:
+            InputError: latents, labels, count or seed are not of these forms, there is a count beside latents, the server
+                refused the request, its reason being in the message, or what it serves is not a model that kgan exported.
+            ConnectionError: the server could not be reached, failed, or is still unavailable after all repetitions.
+            TimeoutError: it did not answer in time.
         """
         if latents is None:
             return self._sample(count, seed, labels)["audio"]
         _check_no_count(count)
         return self._in_requests("serving_default", latents, labels, progress)
 
-    def write_wavs(self, folder, latents=None, labels=None, *, count=None, seed=0, progress=False):
+    def write_wavs(
+        self,
+        folder: str | Path,
+        latents: ArrayLike | None = None,
+        labels: Mapping[str, ArrayLike] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> list[Path]:
         """Write 16-bit WAV files to a new folder and return their paths.
 
         Args:
             folder: it must not exist.
             latents, labels, count, seed, progress: those of `generate`.
+
+        Returns:
+            A path for each sound, `0000.wav` in the folder being the first.
+
+        Raises:
+            InputError: the folder exists, or as by `generate`.
+            ConnectionError: as by `generate`.
+            TimeoutError: as by `generate`.
         """
         folder = new_folder(folder)
         if latents is None:
@@ -108,7 +143,7 @@ class Client:
                 (scratch / path.name).write_bytes(content)
         return paths
 
-    def close(self):
+    def close(self) -> None:
         """Close the connection."""
         self._transport.close()
 

@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
@@ -15,10 +16,10 @@ from kgan.errors import InputError
 from kgan.evaluation.table import COLUMNS
 from kgan.files import remove_unfinished, whole_file
 from kgan.labels import Labels
-from kgan.serving.formats import check_formats, write_formats
+from kgan.serving.formats import Conversion, check_formats, write_formats
 from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.strategy import chiefs
-from kgan.synthesizer import GANSynthesizer
+from kgan.synthesizer import GANSynthesizer, Synthesizer
 from kgan.training.build import build_gan, build_representation
 from kgan.training.precision import PRECISIONS, fastest_precision
 
@@ -183,8 +184,16 @@ def new_config(told, strategy):
     return config, lines
 
 
-def load(path, best=False):
+def load(path: str | Path, best: bool = False) -> Synthesizer:
     """Return the `Synthesizer` of a run folder, by its newest or its best checkpoint, or of a SavedModel.
+
+    Args:
+        path: folder of a run, of a model with its versions, of which the newest is taken, or of one version.
+        best: whether to take a run's checkpoint with the best score, which only runs that are scored have, instead of the
+            newest one.
+
+    Returns:
+        A `GANSynthesizer` of a run, a `SavedSynthesizer` of a SavedModel.
 
     Raises:
         InputError: it is neither, the run has no such checkpoint yet, or the best of a SavedModel is asked for.
@@ -197,8 +206,21 @@ def load(path, best=False):
     return SavedSynthesizer(run.path)
 
 
-def export_run(path, folder, best=False, formats=(), half=False):
+def export_run(
+    path: str | Path,
+    folder: str | Path,
+    best: bool = False,
+    formats: Sequence[str] = (),
+    half: bool = False,
+) -> tuple[Path, list[Conversion]]:
     """Write a run's newest or best checkpoint as the next version of a SavedModel, and into its folder other formats.
+
+    Args:
+        path: folder of the run.
+        folder: folder of the model, which gets `1`, `2`, ...; its name is the model's name for TensorFlow Serving.
+        best: whether to take the checkpoint with the best score instead of the newest one, see `load`.
+        formats: names of the other formats: `"onnx"` and `"litert"`.
+        half: whether the SavedModel's weights are stored as float16, in half the bytes.
 
     Returns:
         The version's folder, and a list of `Conversion`, see `write_formats`.

@@ -2,6 +2,11 @@
 
 import contextlib
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
 
 from kgan.config import WITHOUT_PITCH, all_values, base_values, check_effective, load_config, told_values
 from kgan.data.encoded import has_pitches
@@ -12,10 +17,17 @@ from kgan.text import one_line
 from kgan.training.build import build_clipping, load_sounds
 from kgan.training.fine_tune import settings_of
 from kgan.training.run_folder import RunFolder, new_config
-from kgan.training.train import train_run
+from kgan.training.train import Outcome, train_run
 
 
-def train(folder, values=None, *, preset=None, files=(), callbacks=()):
+def train(
+    folder: str | Path,
+    values: Mapping[str, Any] | None = None,
+    *,
+    preset: Literal["fast", "hq", "paper"] | None = None,
+    files: Iterable[str | Path] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> Outcome:
     """Train a run, new or not, to the end of its budget, and export it: what `kgan train` does.
 
     The same call goes on with a run that was interrupted. In a notebook its previews are shown below the cell.
