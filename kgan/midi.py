@@ -1,6 +1,9 @@
 """MIDI files performed by a generator that was trained with the label pitch."""
 
+from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.signal import correlate
@@ -10,7 +13,7 @@ from kgan.data.notes import HELD, PROGRAMS
 from kgan.errors import InputError
 from kgan.labels import ANY
 from kgan.midi_file import read_midi
-from kgan.synthesizer import BATCH_SIZE, LONGEST_NOTE_S, interpolate
+from kgan.synthesizer import BATCH_SIZE, LONGEST_NOTE_S, Synthesizer, interpolate
 
 LONGEST_S = 3600  # of a piece, which is mixed in memory
 ANCHOR_S = 4.0  # between the latents that a path goes through
@@ -21,7 +24,13 @@ STEADY = (0.35, 0.7)  # of a clip: behind the attack, and before the key is rele
 STEADY_DB = 1.0  # a fall of less than this from one end of a loop to the other is that of a tone that does not decay
 
 
-def perform(midi_path, synthesizer, labels=None, seed=0, progress=False):
+def perform(
+    midi_path: str | Path,
+    synthesizer: Synthesizer,
+    labels: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> np.ndarray:
     """Perform a MIDI file: every note is a sound of the generator, made to last as long as it is held.
 
     - Each instrument of the file has a timbre of its own: the family that its General MIDI program belongs to, where the

@@ -2,7 +2,9 @@
 
 import contextlib
 import re
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
@@ -13,9 +15,11 @@ from kgan.audio.files import wav_names, write_wav
 from kgan.audio.fourier import portable
 from kgan.errors import InputError
 from kgan.files import new_folder, whole_folder
+from kgan.gans.adversarial import AdversarialModel
 from kgan.labels import midi_number
 from kgan.networks import FoldedConv1DTranspose, StridedConv1DTranspose
 from kgan.noise import folded_seed, latent_noise
+from kgan.representations import Representation
 
 BATCH_SIZE = 64  # sounds made at once by `generate`
 NOTES_AT_ONCE, LONGEST_NOTE_S = 8, 60  # by `play`
@@ -26,11 +30,42 @@ HIGHEST_PITCH = 127  # of MIDI
 class SoundMaker(Protocol):
     """What makes sounds on request: a `Synthesizer` on this machine, a `Client` of a server."""
 
-    def generate(self, latents=None, labels=None, *, count=None, seed=0, progress=False):
-        """Return audio, float32 `(count, samples[, channels])`, see `Synthesizer.generate`."""
+    def generate(
+        self,
+        latents: np.ndarray | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return audio.
 
-    def write_wavs(self, folder, latents=None, labels=None, *, count=None, seed=0, progress=False):
-        """Write WAV files to a new folder and return their paths, see `Synthesizer.write_wavs`."""
+        Args:
+            latents, labels, count, seed, progress: those of `Synthesizer.generate`.
+
+        Returns:
+            float32 `(count, samples[, channels])`.
+        """
+
+    def write_wavs(
+        self,
+        folder: str | Path,
+        latents: np.ndarray | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> list[Path]:
+        """Write WAV files to a new folder.
+
+        Args:
+            folder, latents, labels, count, seed, progress: those of `Synthesizer.write_wavs`.
+
+        Returns:
+            Their paths.
+        """
 
 
 class Synthesizer:
@@ -78,8 +113,18 @@ class Synthesizer:
         """Whether it plays notes of any pitch and duration, see `play`."""
         return False
 
-    def play(self, latents=None, labels=None, *, count=None, seed=0, duration_s=None, bend_semitones=None, progress=False):
-        """Return notes of any pitch and duration, float32 `(count, samples[, channels])` in [-1, 1].
+    def play(
+        self,
+        latents: np.ndarray | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        duration_s: float | None = None,
+        bend_semitones: Any = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return notes of any pitch and duration.
 
         The first fifth of a clip and its release last as long as they always do; what is between is stretched or left out.
 
@@ -90,6 +135,9 @@ class Synthesizer:
             bend_semitones: by how much the pitch is higher, `(points,)` or `(count, points)`, evenly over the duration; None
                 for a steady pitch.
             progress: whether to show a bar.
+
+        Returns:
+            float32 `(count, samples[, channels])` in [-1, 1].
 
         Raises:
             InputError: the generator cannot play, see `plays`, a pitch is not from 0 to 127, a duration not above 0 and at most
@@ -129,14 +177,25 @@ class Synthesizer:
         """
         raise NotImplementedError
 
-    def latents(self, count, seed=0, first=0):
-        """Return latents `first` to `first + count`, float32 `(count, latent_dim)`. Each depends on seed and number alone."""
+    def latents(self, count: int, seed: int = 0, first: int = 0) -> np.ndarray:
+        """Return random latents, each of which depends on the seed and its number alone.
+
+        Args:
+            count: how many.
+            seed: of the draws.
+            first: number of the first one.
+
+        Returns:
+            float32 `(count, latent_dim)`.
+        """
         # Tensors, not Python's integers: the graph would be traced again for every other count and seed.
         count, seed, first = tf.constant(count), tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
         return item_latents(count, seed, self.latent_dim, self.latent_distribution, first).numpy()
 
-    def chosen_labels(self, count, asked=None, seed=0, first=0):
-        """Return labels for `count` sounds, `{kind: int32 (count,)}`: those asked for, the rest drawn as the data has them.
+    def chosen_labels(
+        self, count: int, asked: Mapping[str, Any] | None = None, seed: int = 0, first: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Return labels for sounds: those asked for, the rest drawn as the data has them.
 
         Number i depends on the seed and on i alone.
 
@@ -146,6 +205,9 @@ class Synthesizer:
                 several may be one text, see `Labels.parsed`. -1, and a kind that is missing, is drawn.
             seed: of the draws.
             first: number of the first sound.
+
+        Returns:
+            `{kind: int32 (count,)}`.
 
         Raises:
             InputError: a kind or a value is not one that the GAN was trained on.
@@ -160,8 +222,16 @@ class Synthesizer:
         chosen = self.labels.completed(asked, *where)
         return {kind: values.numpy() for kind, values in chosen.items()}
 
-    def generate(self, latents=None, labels=None, *, count=None, seed=0, progress=False):
-        """Return audio, float32 `(count, samples[, channels])` in [-1, 1].
+    def generate(
+        self,
+        latents: np.ndarray | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return audio.
 
         Args:
             latents: `(count, latent_dim)`; None draws them.
@@ -170,18 +240,33 @@ class Synthesizer:
             seed: of latents and labels that are drawn. A sound depends on it and on its number alone.
             progress: whether to show a bar.
 
+        Returns:
+            float32 `(count, samples[, channels])` in [-1, 1].
+
         Raises:
             InputError: a label is not one that the GAN was trained on, or there is a count beside latents.
             ValueError: `latents` is not `(count, latent_dim)`, or not finite.
         """
         return self._generate(*self._chosen(latents, labels, count, seed), progress)
 
-    def write_wavs(self, folder, latents=None, labels=None, *, count=None, seed=0, progress=False):
-        """Write 16-bit WAV files to a new folder and return their paths.
+    def write_wavs(
+        self,
+        folder: str | Path,
+        latents: np.ndarray | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> list[Path]:
+        """Write 16-bit WAV files to a new folder.
 
         Args:
             folder: it must not exist.
-            latents, labels, count, seed, progress: those of `generate`.
+            latents, labels, count, seed, progress: those of `Synthesizer.generate`.
+
+        Returns:
+            Their paths.
 
         Raises:
             InputError: the folder exists, or as by `generate`.
@@ -256,7 +341,7 @@ class GANSynthesizer(Synthesizer):
         (4, 16384)
     """
 
-    def __init__(self, gan, representation, sample_rate_hz):
+    def __init__(self, gan: AdversarialModel, representation: Representation, sample_rate_hz: int):
         self.sample_rate_hz = sample_rate_hz
         self.latent_dim = gan.latent_dim
         self.latent_distribution = gan.latent_distribution
@@ -270,8 +355,12 @@ class GANSynthesizer(Synthesizer):
         self._notes = self._graph(self._played, self.notes_signature) if self.plays else None
         self._levels_db = tf.function(lambda *given: representation.levels_db(self._made(*given)))
 
-    def refresh(self, gan):
-        """Take over the weights that the GAN has now."""
+    def refresh(self, gan: AdversarialModel) -> None:
+        """Take over the weights that the GAN has now.
+
+        Args:
+            gan: the one that this was made of, or one like it.
+        """
         for layer in gan.best_generator.layers:
             mine = self.generator.get_layer(layer.name)
             if isinstance(mine, FoldedConv1DTranspose):
@@ -388,8 +477,17 @@ def item_latents(count, seed, latent_dim, distribution, first=0):
     )
 
 
-def interpolate(start, end, count, distribution="normal"):
-    """Return `count` latents from `start` to `end`, both `(latent_dim,)`, ends included, see `between`."""
+def interpolate(start: np.ndarray, end: np.ndarray, count: int, distribution: str = "normal") -> np.ndarray:
+    """Return latents on the way from one to another, ends included, see `between`.
+
+    Args:
+        start, end: `(latent_dim,)`.
+        count: how many.
+        distribution: `"normal"` or `"uniform"`.
+
+    Returns:
+        float32 `(count, latent_dim)`.
+    """
     return between(start, end, np.linspace(0.0, 1.0, count)[:, None], distribution)
 
 

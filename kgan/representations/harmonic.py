@@ -1,3 +1,6 @@
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -25,9 +28,11 @@ class Harmonic(Representation):
 
     Phases are not kept: partials are in tune and steady, noise is always the same noise.
 
-    Args: those of `Representation`, and
+    Args:
+        length_samples, channels: those of `Representation`.
         sample_rate_hz: samples per second.
         components: how many; `adapt` needs as many sounds.
+        **kwargs: those of `keras.Layer`.
 
     Network's shape: `(batch, components)`.
 
@@ -40,7 +45,14 @@ class Harmonic(Representation):
     label_kinds = ("pitch",)
     encodes_once = True
 
-    def __init__(self, length_samples=16384, channels=1, sample_rate_hz=16000, components=512, **kwargs):
+    def __init__(
+        self,
+        length_samples: int = 16384,
+        channels: int = 1,
+        sample_rate_hz: int = 16000,
+        components: int = 512,
+        **kwargs: Any,
+    ):
         super().__init__(length_samples, channels, **kwargs)
         self.sample_rate_hz = sample_rate_hz
         self.components = components
@@ -62,7 +74,7 @@ class Harmonic(Representation):
         self.noise.assign((spectra.real, spectra.imag))
 
     @property
-    def example_shape(self):
+    def example_shape(self) -> tuple[int, ...]:
         return (self.components,)
 
     @property
@@ -70,8 +82,15 @@ class Harmonic(Representation):
         """Shape of a sound's levels, `(frames, levels of all channels)`."""
         return len(self.analysis.grid), self.channels * (PARTIALS + BANDS)
 
-    def adapt(self, batches):
-        """Learn the basis from an iterable of batches `(audio, pitch)`."""
+    def adapt(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Learn the basis.
+
+        Args:
+            batches: audio `(batch, samples[, channels])` and MIDI pitches `(batch,)`, a batch at a time.
+
+        Raises:
+            InputError: there are fewer sounds than components, or a pitch is not MIDI's.
+        """
         self.fit([self.analyse(*batch) for batch in batches])
 
     def analyse(self, audio, pitch):
@@ -119,7 +138,19 @@ class Harmonic(Representation):
         self.level_shapes.assign(of_levels / over_levels[:, None])
         self.basis.assign(basis * scale)
 
-    def encode(self, audio, pitch):
+    def encode(self, audio: np.ndarray | tf.Tensor, pitch: np.ndarray | tf.Tensor) -> np.ndarray:
+        """Return the components of sounds; outside of a graph, a tenth of a second of a core for each.
+
+        Args:
+            audio: float in [-1, 1], `(batch, samples[, channels])`.
+            pitch: MIDI pitches `(batch,)`.
+
+        Returns:
+            float32 `(batch, components)`.
+
+        Raises:
+            InputError: `adapt` was not called, or a pitch is not MIDI's.
+        """
         return self.project(self.analyse(audio, pitch))
 
     def project(self, levels):
@@ -132,7 +163,19 @@ class Harmonic(Representation):
         core = _core(centred.astype(np.float32), of_time.astype(np.float32), of_levels.astype(np.float32))
         return core @ (basis / np.sum(np.square(basis), axis=0))
 
-    def decode(self, x, pitch):
+    def decode(self, x: tf.Tensor, pitch: tf.Tensor) -> tf.Tensor:
+        """Return the audio of components.
+
+        Args:
+            x: float32 `(batch, components)`.
+            pitch: MIDI pitches `(batch,)`, which need not be whole.
+
+        Returns:
+            float32 `(batch, samples[, channels])`; a clip may be louder than full scale.
+
+        Raises:
+            InputError: `adapt` was not called.
+        """
         levels = self.levels(x)
         return self._joined(levels, lambda each: self.synthesise(each, pitch))
 
