@@ -125,8 +125,8 @@ def test_sounds_without_labels_are_scored_without_a_classifier(real_folder, tmp_
     assert main(["evaluate", f"copy={flat}", "--out", str(tmp_path / "t.md"), *data_options(flat)]) == 0
     table = json.loads((tmp_path / "t.json").read_text())
     assert table["classifier"] is None
-    assert table["settings"]["metrics"] == ["diversity", "ndb", "pitch"]
-    assert "Scored without a classifier, by diversity, ndb, pitch alone" in capsys.readouterr().out
+    assert table["settings"]["metrics"] == ["diversity", "ndb", "pitch", "envelope"]
+    assert "Scored without a classifier, by diversity, ndb, pitch, envelope alone" in capsys.readouterr().out
 
 
 @pytest.mark.long

@@ -41,6 +41,9 @@ class LogMel(keras.layers.Layer):
             dtype="float32",
         )
 
+    def build(self, input_shape):
+        self._mel.build(input_shape)
+
     def call(self, audio):
         mel = tf.transpose(self._mel(audio), [0, 2, 1])
         strongest = tf.reduce_max(mel, axis=[1, 2], keepdims=True)
