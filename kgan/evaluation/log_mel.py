@@ -10,8 +10,8 @@ class LogMel(keras.layers.Layer):
     """Log mel spectrograms with an audible floor: float32 `(batch, samples)` -> `(batch, frames, bins)`.
 
     Magnitudes of a Hann-windowed transform are summed over triangles on HTK's mel scale. The logarithm is of their sum with
-    a floor: 60 dB below the clip's strongest mel bin, plus 1e-6. The paper has no such floor. Without one, half of the range
-    of the logarithms is taken up by what nobody hears, such as the silence after a note.
+    a floor: 60 dB below the clip's strongest mel bin, plus 1e-6. The floor is not the paper's. Without it, half of the range of
+    the logarithms is taken up by what nobody hears, such as the silence after a note.
 
     Args:
         sample_rate_hz: samples per second.

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from kgan.audio.signal import mono
 from kgan.errors import InputError
 
+PACKAGE = "musicnn"
 RATE_HZ, FFT_SAMPLES, HOP_SAMPLES, BINS = 16_000, 512, 256, 96
 GAIN = 1e4  # of power, before the logarithm
 CHECKPOINT = "MTT_musicnn"  # trained on MagnaTagATune, whose tags name instruments
@@ -25,7 +26,7 @@ def musicnn_folder():
     Raises:
         InputError: it is not installed.
     """
-    found = importlib.util.find_spec("musicnn")
+    found = importlib.util.find_spec(PACKAGE)
     if found is None:
         raise InputError(
             "The metric musicnn needs the package musicnn: pip install --no-deps musicnn==0.1.0. Received: no such package."

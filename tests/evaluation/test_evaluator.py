@@ -14,6 +14,7 @@ from kgan.evaluation import (
     level_noise_db,
     mean_nearest_distance,
 )
+from kgan.evaluation.classifier import Predictions
 from kgan.evaluation.evaluator import drawn
 from kgan.evaluation.log_mel import LogMel
 from tests.evaluation.conftest import LENGTH, RATE_HZ
@@ -68,6 +69,23 @@ def test_labels_are_compared_by_name(evaluator, parts):
     assert evaluator.scores(renumbered)["label_accuracy"] == evaluator.scores(test)["label_accuracy"]
     bells = replace(test, labels={"family": np.ones(90, np.int32)}, label_names={"family": names})
     assert evaluator.scores(bells)["label_accuracy_by_label"] == {"bell": 0.0}
+
+
+def test_labels_without_names_are_told_by_number(parts):
+    """Instruments 7 and 40, of which the classifier hears every second sound as the other."""
+
+    class EverySecond:
+        description = {"label": "instrument", "classes": ["7", "40"]}
+
+        def predict(self, sounds, progress=False):
+            heard = (sounds.labels["instrument"] == 40) ^ (np.arange(len(sounds)) % 2 == 1)
+            return Predictions(np.eye(2)[heard.astype(int)], None, None)
+
+    instrument = np.repeat([7, 40, 40], 30).astype(np.int32)
+    sounds = replace(parts[2], labels={"instrument": instrument}, label_names={})
+    scores = Evaluator(parts[0], EverySecond(), ["label"], compared=45).scores(sounds)
+    assert scores["label_accuracy"] == pytest.approx(23 / 45)
+    assert scores["label_accuracy_by_label"] == {"40": pytest.approx(8 / 15), "7": 0.5}
 
 
 def test_sounds_that_lack_the_label_have_no_score_of_it(evaluator, parts):
