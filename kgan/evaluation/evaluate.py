@@ -27,11 +27,10 @@ from kgan.evaluation.evaluator import (
 from kgan.evaluation.inception_score import SPLITS
 from kgan.evaluation.log_mel import FLOOR_DB
 from kgan.evaluation.musicnn import musicnn_folder
-from kgan.evaluation.table import COLUMNS, REAL_TEST
+from kgan.evaluation.table import COLUMNS, REAL_TEST, REAL_TRAIN
 from kgan.synthesizer import BATCH_SIZE
 from kgan.text import one_line
 
-REAL_TRAIN = "Real (train)"
 SHOWN_BATCHES = 20  # fewer are made before one has read the bar
 
 
@@ -124,12 +123,17 @@ def usable_metrics(metrics, label, train):
 
 
 def _note_relatives(rows):
-    """Note scores that are told relative to the real test sounds', too."""
-    test = next(row for row in rows if row["experiment"] == REAL_TEST)
+    """Note scores that are told relative to real sounds', too.
+
+    The diversity of generated sounds is that of as many training sounds, drawn as they are: test sounds may come in pairs,
+    such as a note at two velocities, whose distance is small.
+    """
+    rows_by_name = {row["experiment"]: row for row in rows}
     for row in rows:
         for name, column in COLUMNS.items():
-            if column.relative and test.get(name):
-                row[f"{name}_relative"] = row[name] / test[name]
+            real = column.relative and rows_by_name[column.relative].get(name)
+            if real and name in row:
+                row[f"{name}_relative"] = row[name] / real
 
 
 def generated(synthesizer, count, seed):

@@ -12,7 +12,7 @@ from kgan.errors import InputError
 from kgan.files import whole_file
 from kgan.text import in_markdown, printable
 
-REAL_TEST = "Real (test)"
+REAL_TRAIN, REAL_TEST = "Real (train)", "Real (test)"
 SUFFIXES = (".md", ".csv", ".json", ".png")
 BY_LABEL = "_by_label"  # after the name of a score: `{label: score}`
 
@@ -24,35 +24,35 @@ class Column(NamedTuple):
         heading: of its column.
         digits: format of a number.
         better: 1 where more is better, -1 where less is, 0 where the nearest to real is.
-        relative: whether the ratio to the real test sounds' follows in brackets.
+        relative: the row of real sounds the ratio to which follows in brackets; None for none.
     """
 
     heading: str
     digits: str
     better: int
-    relative: bool = False
+    relative: str | None = None
 
 
 COLUMNS = {
     "inception_score": Column("Inception score", ".2f", 1),
     "effective_classes": Column("Effective classes", ".2f", 0),
-    "label_accuracy": Column("Label accuracy", ".1%", 1),
     "d_self": Column("D_self", ".2f", 0),
     "d_train": Column("D_train", ".2f", 0),
-    "mel_d_self": Column("D_self (mel)", ".1f", 0, relative=True),
-    "mel_d_train": Column("D_train (mel)", ".1f", 0, relative=True),
+    "mel_d_self": Column("D_self (mel)", ".1f", 0, relative=REAL_TRAIN),
+    "mel_d_train": Column("D_train (mel)", ".1f", 0, relative=REAL_TEST),
     "frechet_distance": Column("Frechet", ".2f", -1),
     "kernel_distance": Column("Kernel", ".3g", -1),
     "musicnn_frechet": Column("Frechet (musicnn)", ".2f", -1),
     "musicnn_kernel": Column("Kernel (musicnn)", ".3g", -1),
     "ndb": Column("NDB/k", ".2f", -1),
+    "label_accuracy": Column("Label accuracy", ".1%", 1),
     "pitch_accuracy": Column("Pitch accuracy", ".1%", 1),
     "pitch_entropy": Column("Pitch entropy", ".2f", -1),
     "in_tune": Column("In tune", ".1%", 1),
     "pitched": Column("Pitched", ".1%", 1),
     "harmonicity": Column("Harmonicity", ".2f", 1),
-    "level_noise_db": Column("Level noise, dB", ".2f", 0, relative=True),
-    "attack_ms": Column("Attack, ms", ".0f", 0, relative=True),
+    "level_noise_db": Column("Level noise, dB", ".2f", 0, relative=REAL_TEST),
+    "attack_ms": Column("Attack, ms", ".0f", 0, relative=REAL_TEST),
 }
 LINE_COLORS = ("#1f4e79", "#d08c2c", "#4f8f4f", "#8e5aa5", "#4a4a4a")
 _HINTS = {1: "more is better", -1: "less is better", 0: "best as real"}

@@ -43,18 +43,20 @@ def test_real_sounds_then_experiments_scored_alike(result):
     assert copy["count"] == 80
     assert result["settings"]["compared"] == 80
     assert copy["iterations"] == 7
-    assert test["mel_d_self_relative"] == 1.0
-    assert result["rows"][0]["mel_d_self_relative"] == result["rows"][0]["mel_d_self"] / test["mel_d_self"]
+    train = result["rows"][0]
+    assert train["mel_d_self_relative"] == test["mel_d_train_relative"] == test["level_noise_db_relative"] == 1.0
+    assert test["mel_d_self_relative"] == test["mel_d_self"] / train["mel_d_self"] != 1.0
+    assert train["level_noise_db_relative"] == train["level_noise_db"] / test["level_noise_db"]
     assert result["failed"] == {"broken": "Sounds must be finite. Received: NaN.", "bug": "by zero"}
 
 
 def test_the_table_names_the_classifier_and_its_accuracy(result):
     lines = to_markdown(result).splitlines()
-    assert lines[0].startswith("| Experiment | Iterations | Sounds | Inception score | Effective classes |")
+    assert lines[0].startswith("| Experiment | Iterations | Sounds | Inception score | Effective classes | D_self |")
     test = next(line for line in lines if line.startswith("| Real (test)"))
     row = result["rows"][1]
     assert f"| {row['inception_score']:.2f} ± {row['inception_score_std']:.2f} |" in test
-    assert f"| {row['mel_d_self']:.1f} (1.00) |" in test
+    assert f"| {row['mel_d_self']:.1f} ({row['mel_d_self_relative']:.2f}) |" in test
     classifier = result["classifier"]
     named = next(line for line in lines if line.startswith("Classifier:"))
     assert classifier["fingerprint"] in named
@@ -64,7 +66,7 @@ def test_the_table_names_the_classifier_and_its_accuracy(result):
     assert lines[start + 1] == "| --- | --- | --- | --- |"
     shares = [f"{row['label_accuracy_by_label'][name]:.1%}" for name in ("noise", "sine", "square")]
     assert lines[start + 3] == f"| Real (test) | {' | '.join(shares)} |"
-    assert f"| {row['attack_ms']:.0f} (1.00) |" in test
+    assert f"| {row['level_noise_db']:.2f} (1.00) |" in test
     assert lines[-2] == "Not scored: broken: Sounds must be finite. Received: NaN."
 
 
