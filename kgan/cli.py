@@ -366,7 +366,11 @@ def _add_best(command):
 
 def _add_scoring(command):
     command.add_argument("--count", type=_integer(2, 10**6), default=5000, help="sounds of each [5000]")
-    command.add_argument("--metrics", metavar="NAME,...", help="out of inception, diversity, frechet, ndb, pitch [all]")
+    command.add_argument(
+        "--metrics",
+        metavar="NAME,...",
+        help="out of inception, label, diversity, frechet, ndb, pitch, envelope and musicnn [all but musicnn]",
+    )
     command.add_argument("--classifier", default="mel", help="mel, or wave: the published study's own [mel]")
     command.add_argument("--label", help="what it tells [family, else class, else the first]")
 

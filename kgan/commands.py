@@ -295,6 +295,7 @@ def reproduce(options):
 
     from kgan.evaluation.classifier import ARCHITECTURES
     from kgan.evaluation.evaluator import METRICS
+    from kgan.evaluation.musicnn import musicnn_folder
     from kgan.evaluation.table import check_new
     from kgan.training.build import build_gan, build_representation
     from kgan.training.run_folder import RunFolder
@@ -307,6 +308,8 @@ def reproduce(options):
     check_choice("classifier", options.classifier, ARCHITECTURES)
     for name in _metrics(options) or ():
         check_choice("metric", name, METRICS)
+        if name == "musicnn":
+            musicnn_folder()
     experiments = {
         name: (RunFolder(folder / f"{model}_{representation}"), told | {"model": model, "repr": representation})
         for name, (model, representation) in EXPERIMENTS.items()

@@ -125,8 +125,8 @@ def test_sounds_without_labels_are_scored_without_a_classifier(real_folder, tmp_
     assert main(["evaluate", f"copy={flat}", "--out", str(tmp_path / "t.md"), *data_options(flat)]) == 0
     table = json.loads((tmp_path / "t.json").read_text())
     assert table["classifier"] is None
-    assert table["settings"]["metrics"] == ["diversity", "ndb", "pitch"]
-    assert "Scored without a classifier, by diversity, ndb, pitch alone" in capsys.readouterr().out
+    assert table["settings"]["metrics"] == ["diversity", "ndb", "pitch", "envelope"]
+    assert "Scored without a classifier, by diversity, ndb, pitch, envelope alone" in capsys.readouterr().out
 
 
 @pytest.mark.long
@@ -145,10 +145,12 @@ def test_reproduce_trains_the_four_and_writes_the_table(tiny_options, tmp_path, 
     assert "overwrite none" in capsys.readouterr().err
 
 
-def test_reproduce_says_what_is_wrong_before_it_trains(tiny_options, tmp_path, capsys):
+def test_reproduce_says_what_is_wrong_before_it_trains(tiny_options, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kgan.evaluation.musicnn.PACKAGE", "a_package_that_nobody_has")
     out = ["--out", str(tmp_path / "table"), "--steps", "2", *tiny_options]
     for wrong, message in (
         (["--metrics", "diversty"], "Unknown metric `diversty`. Did you mean `diversity`"),
+        (["--metrics", "frechet,musicnn"], "pip install --no-deps musicnn==0.1.0"),
         (["--classifier", "mell"], "Unknown classifier `mell`"),
         (["--network.phase_shuffle", "1"], "is for waves; spec needs 0"),
         (["--gan.clip_value", "0.1"], "dcgan has no option `gan.clip_value`"),

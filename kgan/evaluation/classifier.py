@@ -18,7 +18,7 @@ from kgan.files import cache_folder, whole_folder
 from kgan.networks.strided import StridedConv1D
 from kgan.representations import Wave
 
-VERSION = 2  # of the cache: raise it when a trained classifier would be another one
+VERSION = 3  # of the cache: raise it when a trained classifier would be another one
 PITCHES = 128  # of MIDI
 FINGERPRINT_BATCH = 1024  # clips in memory at a time
 EMBEDDING_WIDTH = 128
@@ -131,13 +131,10 @@ def load_classifier(train, valid, test, architecture="mel", label=None, cache=No
             if predictions.pitch is not None:
                 description["pitch_accuracy"] = float(np.mean(predictions.pitch.argmax(axis=1) == truths[2]["pitch"]))
             with whole_folder(folder) as scratch:
-                np.savez(scratch / "weights.npz", *model.get_weights())
+                model.save(scratch / "classifier.keras")
                 (scratch / "classifier.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
     description = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
-    model = _build(train, architecture, len(names), heads)
-    with np.load(folder / "weights.npz", allow_pickle=False) as weights:
-        model.set_weights([weights[name] for name in weights.files])
-    return Classifier(model, description)
+    return Classifier(keras.saving.load_model(folder / "classifier.keras", compile=False, safe_mode=True), description)
 
 
 def usable_label(sounds, label=None):

@@ -13,6 +13,8 @@ def mean_nearest_distance(queries, references=None):
     """Return |D|_train, the mean distance to the nearest of `references`; without them |D|_self, to the nearest other query.
 
     A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they repeat real ones (copying).
+    The paper computes both from log mel spectrograms. Those of `LogMel` have a floor that the paper's do not have, so that
+    only ratios to real sounds' distances can be compared with published ones. Distances of waveforms have no floor.
     Arguments and errors as those of `nearest_neighbours`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 5.2. https://arxiv.org/abs/1802.04208

@@ -14,13 +14,23 @@ from kgan.data.shards import ShardedSounds, is_prepared
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError, unknown_name
 from kgan.evaluation.classifier import fingerprint, load_classifier, usable_label
-from kgan.evaluation.evaluator import COMPARED_SOUNDS, METRICS, NEED_CLASSIFIER, REFERENCE_SOUNDS, SOUNDS, Evaluator, drawn
+from kgan.evaluation.evaluator import (
+    COMPARED_SOUNDS,
+    DEFAULT_METRICS,
+    METRICS,
+    NEED_CLASSIFIER,
+    REFERENCE_SOUNDS,
+    SOUNDS,
+    Evaluator,
+    drawn,
+)
 from kgan.evaluation.inception_score import SPLITS
-from kgan.evaluation.table import COLUMNS, REAL_TEST
+from kgan.evaluation.log_mel import FLOOR_DB
+from kgan.evaluation.musicnn import musicnn_folder
+from kgan.evaluation.table import COLUMNS, REAL_TEST, REAL_TRAIN
 from kgan.synthesizer import BATCH_SIZE
 from kgan.text import one_line
 
-REAL_TRAIN = "Real (train)"
 SHOWN_BATCHES = 20  # fewer are made before one has read the bar
 
 
@@ -38,7 +48,7 @@ def evaluate(
         data: what they are called.
         earlier: results of earlier calls, whose experiments are taken over.
         architecture, label: of the classifier, see `load_classifier`.
-        metrics: names out of `METRICS`; None for all that the data has labels for.
+        metrics: names out of `METRICS`; None for all that the data has labels for, but for `musicnn`.
         count: sounds of each.
         seed: of latents, and of which sounds are taken of more than enough.
 
@@ -61,6 +71,7 @@ def evaluate(
     settings = {
         "data": data, "train": fingerprint(train), "test": fingerprint(test), "count": count, "compared": compared,
         "references": min(REFERENCE_SOUNDS, len(train)), "metrics": metrics, "splits": SPLITS, "seed": seed,
+        "mel_floor_db": FLOOR_DB,
     }  # fmt: skip
     result = {"settings": settings, "classifier": classifier and classifier.description, "rows": [], "failed": {}}
     real = {REAL_TRAIN: train, REAL_TEST: test}
@@ -86,11 +97,17 @@ def evaluate(
 
 
 def usable_metrics(metrics, label, train):
-    """Return the names of metrics, those that need a classifier left out where there can be none, and its label or None."""
+    """Return the names of metrics, those that need a classifier left out where there can be none, and its label or None.
+
+    Raises:
+        InputError: there is no such metric or label, or what a metric asked for by name needs is missing.
+    """
     for name in metrics or ():
         if name not in METRICS:
             raise unknown_name("metric", name, METRICS)
-    names = list(METRICS if metrics is None else metrics)
+    names = list(DEFAULT_METRICS if metrics is None else metrics)
+    if "musicnn" in names:
+        musicnn_folder()
     if not set(names) & {*NEED_CLASSIFIER, "pitch"}:
         if label is not None:
             raise InputError(f"The label {label} is for metrics that need a classifier. Received: {', '.join(names)}.")
@@ -106,12 +123,17 @@ def usable_metrics(metrics, label, train):
 
 
 def _note_relatives(rows):
-    """Note scores that are told relative to the real test sounds', too."""
-    test = next(row for row in rows if row["experiment"] == REAL_TEST)
+    """Note scores that are told relative to real sounds', too.
+
+    The diversity of generated sounds is that of as many training sounds, drawn as they are: test sounds may come in pairs,
+    such as a note at two velocities, whose distance is small.
+    """
+    rows_by_name = {row["experiment"]: row for row in rows}
     for row in rows:
         for name, column in COLUMNS.items():
-            if column.relative and test.get(name):
-                row[f"{name}_relative"] = row[name] / test[name]
+            real = column.relative and rows_by_name[column.relative].get(name)
+            if real and name in row:
+                row[f"{name}_relative"] = row[name] / real
 
 
 def generated(synthesizer, count, seed):

@@ -10,8 +10,10 @@ from kgan.errors import InputError
 from kgan.evaluation.classifier import has_pitches
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance
-from kgan.evaluation.inception_score import SPLITS, inception_score
+from kgan.evaluation.envelope import attack_ms, level_noise_db
+from kgan.evaluation.inception_score import SPLITS, effective_classes, inception_score
 from kgan.evaluation.log_mel import LogMel
+from kgan.evaluation.musicnn import Musicnn
 from kgan.evaluation.ndb import Bins
 from kgan.evaluation.pitch_scores import pitch_accuracy, pitch_entropy, pitchedness
 
@@ -41,7 +43,7 @@ class Evaluator:
     Args:
         train: real `Sounds`.
         classifier: a `Classifier` of the same data; None where no metric needs one.
-        metrics: names out of `METRICS`.
+        metrics: names out of `METRICS`; None for all but `musicnn`, which needs a package of its own.
         splits: of the inception score.
         compared: how many sounds of a set all scores but the inception score take. These depend on the number: it must be
             the same for all that are compared, real test sounds included.
@@ -49,19 +51,21 @@ class Evaluator:
         seed: of all that is drawn: which sounds, and the bins.
 
     Raises:
-        InputError: a metric needs a classifier and there is none, or the sounds are shorter than 0.128 s or 2048 samples.
+        InputError: a metric needs a classifier or a package and there is none, or the sounds are shorter than 0.128 s or 2048
+            samples.
     """
 
     def __init__(
         self, train, classifier, metrics=None, splits=SPLITS, compared=COMPARED_SOUNDS, references=REFERENCE_SOUNDS, seed=0
     ):
-        self.metrics = tuple(METRICS if metrics is None else metrics)
+        self.metrics = tuple(DEFAULT_METRICS if metrics is None else metrics)
         for name in self.metrics:
             if name in NEED_CLASSIFIER and classifier is None:
                 raise InputError(f"The metric {name} needs a classifier. Received: none.")
         check_length(train)
         self.classifier, self.splits, self.compared, self.seed = classifier, splits, compared, seed
         self.log_mel = LogMel(train.sample_rate_hz, MEL_FFT_SAMPLES)
+        self.musicnn = Musicnn() if "musicnn" in self.metrics else None
         self._real = _Observed(drawn(train, references, seed), self, references)
 
     @functools.cached_property
@@ -71,9 +75,12 @@ class Evaluator:
     def scores(self, sounds, progress=False):
         """Return the scores of `Sounds` and `warnings`, sentences on what makes them unfit to be scored.
 
+        Where sounds have the label that the classifier tells, a score such as `attack_ms` is also told for each of its
+        values, `attack_ms_by_label`.
+
         Args:
             sounds: `Sounds` of the rate and length of the real ones, in random order. Their label `pitch` is the one that
-                was asked for.
+                was asked for, and likewise the label that the classifier tells.
             progress: whether to show bars.
 
         Raises:
@@ -97,7 +104,15 @@ class Evaluator:
 
     def _inception(self, observed):
         mean, deviation = inception_score(observed.predictions.label, self.splits)
-        return {"inception_score": mean, "inception_score_std": deviation}
+        classes = effective_classes(observed.predictions.label[: self.compared])
+        return {"inception_score": mean, "inception_score_std": deviation, "effective_classes": classes}
+
+    def _label(self, observed):
+        if observed.asked is None:
+            return {}
+        classes = np.array(self.classifier.description["classes"])
+        right = classes[observed.predictions.label[: self.compared].argmax(axis=1)] == observed.asked
+        return {"label_accuracy": float(right.mean()), "label_accuracy_by_label": by_label(np.mean, right, observed.asked)}
 
     def _diversity(self, observed):
         real = self._real.some
@@ -112,6 +127,10 @@ class Evaluator:
         embeddings = observed.predictions.embedding[: self.compared], self._real.predictions.embedding
         return {"frechet_distance": frechet_distance(*embeddings), "kernel_distance": kernel_distance(*embeddings)}
 
+    def _musicnn(self, observed):
+        features = observed.musicnn, self._real.musicnn
+        return {"musicnn_frechet": frechet_distance(*features), "musicnn_kernel": kernel_distance(*features)}
+
     def _ndb(self, observed):
         return {"ndb": self.bins.differing_share(observed.log_mels)}
 
@@ -125,15 +144,33 @@ class Evaluator:
             mono(observed.sounds.waveforms(slice(self.compared))), self._real.sounds.sample_rate_hz, asked
         )
 
+    def _envelope(self, observed):
+        audio, rate_hz = mono(observed.sounds.waveforms(slice(self.compared))), self._real.sounds.sample_rate_hz
+        scores = {}
+        for name, values in (
+            ("level_noise_db", level_noise_db(audio, rate_hz)),
+            ("attack_ms", attack_ms(audio, rate_hz)),
+        ):
+            heard = np.isfinite(values)  # silence has no attack
+            if heard.any():
+                scores[name] = float(np.median(values[heard]))
+                if observed.asked is not None:
+                    scores[f"{name}_by_label"] = by_label(np.median, values[heard], observed.asked[heard])
+        return scores
+
 
 METRICS = {
     "inception": Evaluator._inception,
+    "label": Evaluator._label,
     "diversity": Evaluator._diversity,
     "frechet": Evaluator._frechet,
     "ndb": Evaluator._ndb,
     "pitch": Evaluator._pitch,
+    "envelope": Evaluator._envelope,
+    "musicnn": Evaluator._musicnn,
 }
-NEED_CLASSIFIER = {"inception", "frechet"}
+DEFAULT_METRICS = tuple(name for name in METRICS if name != "musicnn")
+NEED_CLASSIFIER = {"inception", "label", "frechet"}
 
 
 class _Observed:
@@ -147,6 +184,22 @@ class _Observed:
         return self._evaluator.classifier.predict(self.sounds, self._progress)
 
     @functools.cached_property
+    def asked(self):
+        """The label that the classifier tells, as it was asked for, texts `(compared,)`; None where a sound has none."""
+        kind = self._evaluator.classifier and self._evaluator.classifier.description["label"]
+        if kind not in self.sounds.labels:
+            return None
+        names, values = self.sounds.label_names.get(kind), self.sounds.labels[kind][: self._compared]
+        if names and values.min() < 0:
+            return None
+        return np.array([names[value] if names else str(value) for value in values])
+
+    @functools.cached_property
+    def musicnn(self):
+        indices = np.arange(min(self._compared, len(self.sounds)))
+        return self._evaluator.musicnn.embed(self.sounds.subset(indices), self._progress)
+
+    @functools.cached_property
     def some(self):
         waveforms = self.sounds.waveforms(slice(self._evaluator.compared))
         return waveforms.reshape(len(waveforms), -1)
@@ -157,6 +210,11 @@ class _Observed:
         batches = _batches(self.sounds, self._compared)
         spectrograms = (self._evaluator.log_mel(mono(batch)).numpy() for batch in batches)
         return np.concatenate([batch.reshape(len(batch), -1) for batch in spectrograms])
+
+
+def by_label(statistic, values, labels):
+    """Return `{label: statistic of the values that have it}`, labels in alphabetical order."""
+    return {str(label): float(statistic(values[labels == label])) for label in np.unique(labels)}
 
 
 def drawn(sounds, count, seed):

@@ -1,7 +1,7 @@
-"""The inception score."""
+"""The inception score, and how many classes it is of."""
 
 import numpy as np
-from scipy.special import rel_entr
+from scipy.special import entr, rel_entr
 
 from kgan.errors import InputError
 
@@ -33,3 +33,15 @@ def inception_score(probabilities, splits=SPLITS):
         divergences = rel_entr(group, group.mean(axis=0)).sum(axis=1)
         scores.append(np.exp(max(0.0, divergences.mean())))  # rounding alone makes it negative
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def effective_classes(probabilities):
+    """Return exp H(E p(y|x)), the exponential of the entropy of the mean prediction: how many classes sounds are spread over.
+
+    It is 1 where all sounds are of one class and as high as the number of classes where all are equally frequent. The
+    inception score of the same sounds, in one split, is never higher.
+
+    Args:
+        probabilities: what a classifier makes of each sound, `(count, classes)`, rows that sum to 1.
+    """
+    return float(np.exp(entr(np.mean(probabilities, axis=0, dtype=np.float64)).sum()))

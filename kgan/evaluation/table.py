@@ -12,8 +12,9 @@ from kgan.errors import InputError
 from kgan.files import whole_file
 from kgan.text import in_markdown, printable
 
-REAL_TEST = "Real (test)"
+REAL_TRAIN, REAL_TEST = "Real (train)", "Real (test)"
 SUFFIXES = (".md", ".csv", ".json", ".png")
+BY_LABEL = "_by_label"  # after the name of a score: `{label: score}`
 
 
 class Column(NamedTuple):
@@ -23,29 +24,35 @@ class Column(NamedTuple):
         heading: of its column.
         digits: format of a number.
         better: 1 where more is better, -1 where less is, 0 where the nearest to real is.
-        relative: whether the ratio to the real test sounds' follows in brackets.
+        relative: the row of real sounds the ratio to which follows in brackets; None for none.
     """
 
     heading: str
     digits: str
     better: int
-    relative: bool = False
+    relative: str | None = None
 
 
 COLUMNS = {
     "inception_score": Column("Inception score", ".2f", 1),
+    "effective_classes": Column("Effective classes", ".2f", 0),
     "d_self": Column("D_self", ".2f", 0),
     "d_train": Column("D_train", ".2f", 0),
-    "mel_d_self": Column("D_self (mel)", ".1f", 0, relative=True),
-    "mel_d_train": Column("D_train (mel)", ".1f", 0, relative=True),
+    "mel_d_self": Column("D_self (mel)", ".1f", 0, relative=REAL_TRAIN),
+    "mel_d_train": Column("D_train (mel)", ".1f", 0, relative=REAL_TEST),
     "frechet_distance": Column("Frechet", ".2f", -1),
     "kernel_distance": Column("Kernel", ".3g", -1),
+    "musicnn_frechet": Column("Frechet (musicnn)", ".2f", -1),
+    "musicnn_kernel": Column("Kernel (musicnn)", ".3g", -1),
     "ndb": Column("NDB/k", ".2f", -1),
+    "label_accuracy": Column("Label accuracy", ".1%", 1),
     "pitch_accuracy": Column("Pitch accuracy", ".1%", 1),
     "pitch_entropy": Column("Pitch entropy", ".2f", -1),
     "in_tune": Column("In tune", ".1%", 1),
     "pitched": Column("Pitched", ".1%", 1),
     "harmonicity": Column("Harmonicity", ".2f", 1),
+    "level_noise_db": Column("Level noise, dB", ".2f", 0, relative=REAL_TEST),
+    "attack_ms": Column("Attack, ms", ".0f", 0, relative=REAL_TEST),
 }
 LINE_COLORS = ("#1f4e79", "#d08c2c", "#4f8f4f", "#8e5aa5", "#4a4a4a")
 _HINTS = {1: "more is better", -1: "less is better", 0: "best as real"}
@@ -100,17 +107,16 @@ def read_table(path):
 
 
 def to_markdown(result):
-    """Return the table and, below it, what its numbers depend on."""
+    """Return the table, below it those of scores by label, and what its numbers depend on."""
     columns = _columns(result)
     counts = [("Iterations", "iterations"), ("Sounds", "count")]
     counts = [(heading, name) for heading, name in counts if any(name in row for row in result["rows"])]
     lines = [["Experiment", *(heading for heading, _ in counts), *(COLUMNS[name].heading for name in columns)]]
-    lines.append(["---"] * len(lines[0]))
     for row in result["rows"]:
         told = [f"{row[name]:,}" if name in row else "" for _, name in counts]
         lines.append([in_markdown(row["experiment"]), *told, *(_cell(name, row) for name in columns)])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([table, "", *describe(result)]) + "\n"
+    tables = [lines, *(_by_label(name, result["rows"]) for name in columns)]
+    return "\n\n".join([*map(_aligned, filter(None, tables)), "\n".join(describe(result))]) + "\n"
 
 
 def describe(result):
@@ -136,8 +142,9 @@ def describe(result):
 
 
 def to_csv(result):
-    """Return the rows with all digits."""
-    names = list(dict.fromkeys(name for row in result["rows"] for name in row if name != "warnings"))
+    """Return the rows with all digits, but for what is told of each label: that is in the JSON file."""
+    names = dict.fromkeys(name for row in result["rows"] for name in row)
+    names = [name for name in names if name != "warnings" and not name.endswith(BY_LABEL)]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, extrasaction="ignore")
     writer.writeheader()
@@ -213,11 +220,28 @@ def _columns(result):
     return [name for name in COLUMNS if any(name in row for row in result["rows"])]
 
 
+def _by_label(name, rows):
+    """Return the lines of a score's table by label, none where no row has it."""
+    told = {row["experiment"]: row[name + BY_LABEL] for row in rows if name + BY_LABEL in row}
+    labels = sorted({label for values in told.values() for label in values})
+    lines = [[in_markdown(text), *(_number(name, values.get(label)) for label in labels)] for text, values in told.items()]
+    return [[COLUMNS[name].heading, *map(in_markdown, labels)], *lines] if lines else []
+
+
+def _aligned(lines):
+    lines = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(name, value):
+    return "" if value is None else format(value, COLUMNS[name].digits)
+
+
 def _cell(name, row):
     column = COLUMNS[name]
     if name not in row:
         return ""
-    text = format(row[name], column.digits)
+    text = _number(name, row[name])
     if f"{name}_std" in row:
         text += f" ± {row[f'{name}_std']:{column.digits}}"
     if f"{name}_relative" in row:

@@ -1,6 +1,8 @@
+import hashlib
 from dataclasses import replace
 from functools import partial
 
+import keras
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from kgan.data.notes import load_notes
 from kgan.data.sounds import to_int16
 from kgan.errors import InputError
 from kgan.evaluation import classifier as classifier_module
-from kgan.evaluation.classifier import load_classifier, wave_network, with_noise
+from kgan.evaluation.classifier import Classifier, load_classifier, wave_network, with_noise
 from tests.evaluation.conftest import instruments
 
 
@@ -30,6 +32,24 @@ def test_what_it_makes_of_a_sound_does_not_depend_on_its_neighbours(classifier, 
     test = parts[2]
     alone = classifier.predict(test.subset(np.array([70])))
     np.testing.assert_allclose(alone.label[0], classifier.predict(test).label[70], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("architecture", ["mel", "wave"])
+def test_a_saved_and_loaded_one_predicts_equal_values(parts, tmp_path, monkeypatch, architecture):
+    """The one that was just made gives the accuracy and the fingerprint; what comes back is read from its file."""
+    monkeypatch.setitem(classifier_module.ARCHITECTURES, "wave", partial(wave_network, dim=2))
+    monkeypatch.setattr(classifier_module, "_fit", lambda *args: None)  # initial weights tell as much
+    built, build = [], classifier_module._build
+    monkeypatch.setattr(classifier_module, "_build", lambda *args: built.append(build(*args)) or built[-1])
+    loaded = load_classifier(*(part.subset(np.arange(30)) for part in parts), architecture, cache=tmp_path)
+    (file,) = tmp_path.glob("classifier-*/*.keras")
+    assert file.name == "classifier.keras"
+    found, expected = loaded.predict(parts[2]), Classifier(built[0], loaded.description).predict(parts[2])
+    for name in ("label", "pitch", "embedding"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert np.ptp(found.embedding) > 0.0
+    weights = b"".join(each.tobytes() for each in keras.saving.load_model(file).get_weights())
+    assert hashlib.sha256(weights).hexdigest()[:12] == loaded.description["fingerprint"]
 
 
 @pytest.mark.long

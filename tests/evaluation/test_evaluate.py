@@ -37,27 +37,36 @@ def result(parts):
 def test_real_sounds_then_experiments_scored_alike(result):
     assert [row["experiment"] for row in result["rows"]] == ["Real (train)", "Real (test)", "copy"]
     _, test, copy = result["rows"]
-    assert {name: copy[name] for name in COLUMNS} == {name: test[name] for name in COLUMNS}
+    others = {"experiment", "iterations"}
+    assert {name: copy[name] for name in copy if name not in others} == {k: v for k, v in test.items() if k not in others}
+    assert set(COLUMNS) - set(copy) == {"musicnn_frechet", "musicnn_kernel"}  # they need a package of its own
     assert copy["count"] == 80
     assert result["settings"]["compared"] == 80
     assert copy["iterations"] == 7
-    assert test["mel_d_self_relative"] == 1.0
-    assert result["rows"][0]["mel_d_self_relative"] == result["rows"][0]["mel_d_self"] / test["mel_d_self"]
+    train = result["rows"][0]
+    assert train["mel_d_self_relative"] == test["mel_d_train_relative"] == test["level_noise_db_relative"] == 1.0
+    assert test["mel_d_self_relative"] == test["mel_d_self"] / train["mel_d_self"] != 1.0
+    assert train["level_noise_db_relative"] == train["level_noise_db"] / test["level_noise_db"]
     assert result["failed"] == {"broken": "Sounds must be finite. Received: NaN.", "bug": "by zero"}
 
 
 def test_the_table_names_the_classifier_and_its_accuracy(result):
     lines = to_markdown(result).splitlines()
-    assert lines[0].startswith("| Experiment | Iterations | Sounds | Inception score | D_self | D_train |")
+    assert lines[0].startswith("| Experiment | Iterations | Sounds | Inception score | Effective classes | D_self |")
     test = next(line for line in lines if line.startswith("| Real (test)"))
     row = result["rows"][1]
     assert f"| {row['inception_score']:.2f} ± {row['inception_score_std']:.2f} |" in test
-    assert f"| {row['mel_d_self']:.1f} (1.00) |" in test
+    assert f"| {row['mel_d_self']:.1f} ({row['mel_d_self_relative']:.2f}) |" in test
     classifier = result["classifier"]
     named = next(line for line in lines if line.startswith("Classifier:"))
     assert classifier["fingerprint"] in named
     assert f"family right in {classifier['accuracy']:.1%}" in named
     assert any(line.startswith("| copy | 7 | 80 |") for line in lines)
+    start = lines.index("| Label accuracy | noise | sine | square |")
+    assert lines[start + 1] == "| --- | --- | --- | --- |"
+    shares = [f"{row['label_accuracy_by_label'][name]:.1%}" for name in ("noise", "sine", "square")]
+    assert lines[start + 3] == f"| Real (test) | {' | '.join(shares)} |"
+    assert f"| {row['level_noise_db']:.2f} (1.00) |" in test
     assert lines[-2] == "Not scored: broken: Sounds must be finite. Received: NaN."
 
 
@@ -74,6 +83,7 @@ def test_the_four_files(result, tmp_path):
     assert (tmp_path / "tables/all.md").read_text() == to_markdown(result)
     rows = to_csv(result).splitlines()
     assert len(rows) == 4
+    assert "by_label" not in rows[0]
     assert float(rows[2].split(",")[rows[0].split(",").index("ndb")]) == result["rows"][1]["ndb"]
     picture = (tmp_path / "tables/all.png").read_bytes()
     assert picture[:4] == b"\x89PNG"
@@ -90,12 +100,20 @@ def test_the_rows_of_an_earlier_table_are_taken_over(result, parts):
         evaluate({}, *parts, data="instruments", count=80, earlier=[result, result])
 
 
+def without_floor(result):
+    """Return a table of before log mels had a floor."""
+    return result | {"settings": {name: value for name, value in result["settings"].items() if name != "mel_floor_db"}}
+
+
 def test_scores_of_another_classifier_or_other_settings_do_not_mix(result, parts):
     with pytest.raises(InputError, match="different classifiers are not comparable"):
         other = result | {"classifier": result["classifier"] | {"fingerprint": "another"}}
         evaluate({}, *parts, data="instruments", count=80, earlier=[other])
     with pytest.raises(InputError, match="same settings alone. Received: another count and compared"):
         evaluate({}, *parts, data="instruments", count=60, earlier=[result])
+    unfloored = without_floor(evaluate({}, *parts, data="instruments", metrics=["diversity"]))
+    with pytest.raises(InputError, match="same settings alone. Received: another mel_floor_db"):
+        evaluate({}, *parts, data="instruments", metrics=["diversity"], earlier=[unfloored])
     fewer = parts[0].subset(np.arange(200))
     without = evaluate({}, *parts, data="instruments", metrics=["diversity"])
     with pytest.raises(InputError, match="another train and references"):
@@ -139,7 +157,7 @@ def test_labels_that_tell_nothing_cost_the_classifier_alone(parts, labels, names
     plain = [replace(each, labels={k: f(len(each), np.int32) for k, f in labels.items()}, label_names=names) for each in parts]
     result = evaluate({}, *plain, data="instruments", count=60)
     assert result["classifier"] is None
-    assert result["settings"]["metrics"] == ["diversity", "ndb", "pitch"]
+    assert result["settings"]["metrics"] == ["diversity", "ndb", "pitch", "envelope"]
     assert reason in capsys.readouterr().out
     with pytest.raises(InputError, match=reason):
         evaluate({}, *plain, data="instruments", count=60, metrics=["inception"])

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import entropy
 
 from kgan.errors import InputError
-from kgan.evaluation import inception_score
+from kgan.evaluation import effective_classes, inception_score
 
 
 def test_one_sure_class_for_each_sound_scores_as_many_as_there_are():
@@ -34,3 +34,18 @@ def test_a_dropped_class_lowers_it_to_what_is_left(rng):
 def test_too_few_sounds():
     with pytest.raises(InputError, match="a sound for each split. Received: 9 sounds, 10 splits"):
         inception_score(np.full((9, 2), 0.5))
+
+
+def test_effective_classes_by_hand():
+    assert effective_classes(np.tile(np.eye(11), (20, 1))) == pytest.approx(11.0)
+    assert effective_classes(np.tile(np.eye(11)[:3], (20, 1))) == pytest.approx(3.0)  # the other eight never occur
+    assert effective_classes(np.eye(4)[[0, 0, 0, 1]]) == pytest.approx(4.0 / 3.0**0.75)  # of shares 3/4 and 1/4
+    assert effective_classes(np.full((7, 5), 0.2)) == pytest.approx(5.0)  # unsure of each, but not collapsed
+    assert inception_score(np.full((7, 5), 0.2), splits=1)[0] == pytest.approx(1.0)
+
+
+def test_effective_classes_bound_the_inception_score_and_agree_with_scipy(rng):
+    probabilities = rng.dirichlet(np.full(11, 0.3), 503)
+    found = effective_classes(probabilities)
+    assert found == pytest.approx(np.exp(entropy(probabilities.mean(axis=0))), rel=1e-12)
+    assert inception_score(probabilities, splits=1)[0] < found

@@ -1,0 +1,67 @@
+"""How a sound's level moves: how fast it attacks, and how unsteady it is while it is held."""
+
+import math
+
+import numpy as np
+
+from kgan.evaluation.log_mel import LogMel
+
+ATTACK_WINDOW_S, ATTACK_HOP_S = 0.005, 0.001  # of the root mean square that is the envelope
+ATTACK_FROM, ATTACK_TO = 0.1, 0.9  # of the envelope's maximum
+HELD_FROM, HELD_TO = 0.2, 0.7  # of a clip: after the attack, and before keys are released, at three quarters
+LEVEL_WINDOW_S, LEVEL_HOP_S = 0.064, 0.016  # four periods of the lowest built-in note: its own beating is averaged out
+STRONGEST_BANDS = 6
+BATCH_SIZE = 64
+DB_PER_NEPER = 20.0 / math.log(10.0)
+
+
+def attack_ms(audio, sample_rate_hz):
+    """Return how long each sound takes from a tenth to nine tenths of its envelope's maximum, in milliseconds, `(count,)`.
+
+    The envelope is the root mean square of windows of 5 ms, one each millisecond. Both levels are taken where they are first
+    reached. Of a silent sound it is NaN.
+
+    Args:
+        audio: float `(count, samples)`.
+        sample_rate_hz: samples per second.
+
+    Reference: Peeters et al. 2011, "The Timbre Toolbox", section II.B.
+    """
+    window, hop = round(ATTACK_WINDOW_S * sample_rate_hz), round(ATTACK_HOP_S * sample_rate_hz)
+    energy = np.cumsum(np.square(np.asarray(audio, np.float64)), axis=1)
+    energy = np.pad(energy, ((0, 0), (1, 0)))
+    envelope = np.sqrt((energy[:, window::hop] - energy[:, :-window:hop]) / window)
+    largest = envelope.max(axis=1, keepdims=True)
+    begin, end = ((envelope >= share * largest).argmax(axis=1) for share in (ATTACK_FROM, ATTACK_TO))
+    return np.where(largest[:, 0] > 0.0, (end - begin) * 1000.0 * hop / sample_rate_hz, np.nan)
+
+
+def level_noise_db(audio, sample_rate_hz):
+    """Return how much the level of each sound jumps from frame to frame while it is held, in decibels, `(count,)`.
+
+    It is that of the mel bands by `unsteadiness_db`: of the frames between 20 and 70 % of the clip, 16 ms apart and 64 ms long.
+
+    Args:
+        audio: float `(count, samples)`, at least 0.128 s.
+        sample_rate_hz: samples per second.
+    """
+    window, hop = round(LEVEL_WINDOW_S * sample_rate_hz), round(LEVEL_HOP_S * sample_rate_hz)
+    log_mel = LogMel(sample_rate_hz, window, hop)
+    begin, end = (share * audio.shape[1] / hop for share in (HELD_FROM, HELD_TO))
+    held = slice(math.ceil(begin), math.floor(end) + 1)
+    batches = (log_mel(audio[start : start + BATCH_SIZE]).numpy() for start in range(0, len(audio), BATCH_SIZE))
+    return np.concatenate([unsteadiness_db(DB_PER_NEPER * levels[:, held].astype(np.float64)) for levels in batches])
+
+
+def unsteadiness_db(levels_db):
+    """Return the median size of the second difference, from frame to frame, of the strongest six bands' levels, `(count,)`.
+
+    A level that stays, or rises or falls at a constant rate, has none; a slow vibrato has hardly any.
+
+    Args:
+        levels_db: `(count, frames, bands)` in decibels, at least three frames. The strongest bands are those of the greatest
+            mean level.
+    """
+    strongest = np.argsort(levels_db.mean(axis=1), axis=1)[:, np.newaxis, -STRONGEST_BANDS:]
+    jumps = np.diff(np.take_along_axis(levels_db, strongest, axis=2), n=2, axis=1)
+    return np.median(np.abs(jumps), axis=(1, 2))
