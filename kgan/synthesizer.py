@@ -101,10 +101,14 @@ class Synthesizer:
         """float32 arrays: the weights of the generator, and those of the representation."""
         raise NotImplementedError
 
-    def levels_db(self, latents, labels=None):
-        """Return what the generator made before it was decoded, as decibels `(batch, frames, bins)`; None where it is unknown.
+    def levels_db(self, latents: np.ndarray, labels: Mapping[str, Any] | None = None) -> np.ndarray | None:
+        """Return what the generator made before it was decoded, in decibels.
 
-        Args: those of `generate`.
+        Args:
+            latents, labels: those of `Synthesizer.generate`.
+
+        Returns:
+            float32 `(batch, frames, bins)`; None where it is unknown.
         """
         return None
 
@@ -297,8 +301,15 @@ class Synthesizer:
         bar = tqdm(batches, desc="Generating", unit="batch", disable=not progress)
         return np.concatenate([self.audio(*map(tf.constant, batch)).numpy() for batch in bar])
 
-    def parsed(self, kind, text):
+    def parsed(self, kind: str, text: str) -> list[int] | list[float]:
         """Return the values that a text means, see `Labels.parsed`; of one that plays, also pitches such as `60.5` and `100`.
+
+        Args:
+            kind: of the label.
+            text: such as `60`, `C4`, `48-72` or `organ,flute`.
+
+        Returns:
+            The values.
 
         Raises:
             InputError: the kind or a value is unknown.
@@ -455,7 +466,7 @@ class GANSynthesizer(Synthesizer):
         functions += [self._graph(self._played, self.notes_signature, stored)] if self.plays else []
         return [_audio_of(each) for each in functions], [*(variable for _, variable in stored), *others]
 
-    def levels_db(self, latents, labels=None):
+    def levels_db(self, latents: np.ndarray, labels: Mapping[str, Any] | None = None) -> np.ndarray | None:
         if self.plays:
             return None
         given = self.chosen_labels(len(latents), labels)

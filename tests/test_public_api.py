@@ -24,7 +24,7 @@ MODULES = {  # what is public of each module; None is its `__all__`
 NOT_YET = {"evaluation"}  # of `kgan.__all__`
 METHODS = (  # of those classes that have them
     *("adapt", "compile", "decode", "encode", "example_shape", "levels_db"),  # GANs and representations
-    *("generate", "write_wavs", "close", "play", "latents", "chosen_labels", "refresh"),  # clients and synthesizers
+    *("generate", "write_wavs", "close", "play", "chosen_labels", "refresh"),  # clients and synthesizers
     *("of", "check", "completed", "cross_entropy", "described", "in_words", "listed", "named", "one_hot", "parsed"),  # labels
     *("batches", "relabelled", "subset", "waveforms"),  # sounds
     *("restore", "save", "save_best", "score", "show", "spent", "steps_in_all"),  # callbacks
@@ -55,7 +55,12 @@ def function_of(value):
 
 
 def parameters_of(value):
-    parameters = inspect.signature(function_of(value)).parameters.values()
+    if inspect.isclass(value) and not function_of(value).__module__.startswith("kgan."):
+        return {}  # made by a subclass, or by nobody
+    function = function_of(value)
+    if inspect.isclass(value) and not getattr(function, "__module__", "").startswith("kgan."):
+        return {}  # it is made by a subclass
+    parameters = inspect.signature(function).parameters.values()
     return {each.name: each for each in parameters if each.name != "self"}
 
 

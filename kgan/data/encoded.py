@@ -7,11 +7,11 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
+from kgan.data.sounds import has_pitches
 from kgan.errors import InputError
 from kgan.files import cache_folder, whole_folder
 
 VERSION = 2  # of the cache: raise it when an analysis would be another one
-PITCHES = 128  # of MIDI
 CHUNK = 32  # sounds that a process analyses at a time
 BATCH = 256  # sounds in memory at a time
 
@@ -64,12 +64,6 @@ class _Analysed:
         if not 0 <= number < len(self):
             raise IndexError(number)
         return self._levels[number * BATCH : (number + 1) * BATCH].astype(np.float32)
-
-
-def has_pitches(sounds):
-    """Return whether all sounds have a label `pitch` that is a MIDI pitch."""
-    pitches = sounds.labels.get("pitch")
-    return pitches is not None and "pitch" not in sounds.label_names and pitches.min() >= 0 and pitches.max() < PITCHES
 
 
 def _analyse(sounds, labels, representation, folder):

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 FULL_SCALE = 32768.0  # int16 sample of amplitude 1.0, as libsndfile reads PCM16
+PITCHES = 128  # of MIDI
 ALIGNMENT_BYTES = 64  # of memory that TensorFlow uses as it stands
 
 
@@ -106,6 +107,12 @@ class Sounds:
         """
         for start in tqdm(range(0, len(self), size), "Measuring the sounds", unit="batch", leave=False):
             yield self.waveforms(slice(start, start + size))
+
+
+def has_pitches(sounds):
+    """Return whether all sounds have a label `pitch` that is a MIDI pitch."""
+    pitches = sounds.labels.get("pitch")
+    return pitches is not None and "pitch" not in sounds.label_names and pitches.min() >= 0 and pitches.max() < PITCHES
 
 
 def empty_clips(shape):

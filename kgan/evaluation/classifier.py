@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from kgan.audio.signal import mono
 from kgan.data.pipeline import training_dataset
+from kgan.data.sounds import PITCHES, has_pitches
 from kgan.errors import InputError, unknown_name
 from kgan.evaluation.log_mel import LogMel
 from kgan.files import cache_folder, whole_folder
@@ -19,7 +20,6 @@ from kgan.networks.strided import StridedConv1D
 from kgan.representations import Wave
 
 VERSION = 3  # of the cache: raise it when a trained classifier would be another one
-PITCHES = 128  # of MIDI
 FINGERPRINT_BATCH = 1024  # clips in memory at a time
 EMBEDDING_WIDTH = 128
 BATCH_SIZE = 64
@@ -156,12 +156,6 @@ def usable_label(sounds, label=None):
     if len(np.unique(sounds.labels[label])) < 2:
         raise InputError(f"A classifier needs a label of two or more classes. Received: {label}, the same for all sounds.")
     return label
-
-
-def has_pitches(sounds):
-    """Return whether sounds have a label `pitch` that is a MIDI pitch."""
-    pitches = sounds.labels.get("pitch")
-    return pitches is not None and "pitch" not in sounds.label_names and pitches.min() >= 0 and pitches.max() < PITCHES
 
 
 def fingerprint(sounds):

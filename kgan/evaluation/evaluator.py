@@ -6,8 +6,8 @@ import numpy as np
 
 from kgan.audio.pitch import FRAME_S
 from kgan.audio.signal import SILENT_PEAK, mono
+from kgan.data.sounds import has_pitches
 from kgan.errors import InputError
-from kgan.evaluation.classifier import has_pitches
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance
 from kgan.evaluation.envelope import attack_ms, level_noise_db

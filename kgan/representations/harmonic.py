@@ -179,8 +179,8 @@ class Harmonic(Representation):
         levels = self.levels(x)
         return self._joined(levels, lambda each: self.synthesise(each, pitch))
 
-    def play(self, x, pitch, duration_s, bend_semitones):
-        """Return audio `(batch, samples[, channels])` of any duration and changing pitch.
+    def play(self, x: tf.Tensor, pitch: tf.Tensor, duration_s: tf.Tensor | float, bend_semitones: tf.Tensor) -> tf.Tensor:
+        """Return audio of any duration and changing pitch.
 
         The first fifth of a clip and its release, which begins at three quarters, last as long as they do in a clip; what is
         between is stretched. A note that is shorter than those goes on from where it is to its release, without a step.
@@ -190,6 +190,9 @@ class Harmonic(Representation):
             pitch: MIDI pitches `(batch,)`, which need not be whole.
             duration_s: of the whole note, release included, a scalar.
             bend_semitones: by how much the pitch is higher, `(batch, points)`, evenly over the duration.
+
+        Returns:
+            float32 `(batch, samples[, channels])`.
         """
         analysis = self.analysis
         samples = tf.maximum(tf.cast(tf.round(duration_s * self.sample_rate_hz), tf.int32), 1)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import keras
 
 from kgan.config import WITHOUT_PITCH, all_values, base_values, check_effective, load_config, told_values
-from kgan.data.encoded import has_pitches
 from kgan.data.load import check_effective as check_effective_on_data
+from kgan.data.sounds import has_pitches
 from kgan.files import tensorflow_path
 from kgan.strategy import build_strategy, is_chief
 from kgan.text import one_line
