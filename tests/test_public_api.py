@@ -55,12 +55,9 @@ def function_of(value):
 
 
 def parameters_of(value):
-    if inspect.isclass(value) and not function_of(value).__module__.startswith("kgan."):
+    if inspect.isclass(value) and not (getattr(function_of(value), "__module__", None) or "").startswith("kgan."):
         return {}  # made by a subclass, or by nobody
-    function = function_of(value)
-    if inspect.isclass(value) and not (getattr(function, "__module__", None) or "").startswith("kgan."):
-        return {}  # it is made by a subclass
-    parameters = inspect.signature(function).parameters.values()
+    parameters = inspect.signature(function_of(value)).parameters.values()
     return {each.name: each for each in parameters if each.name != "self"}
 
 

@@ -79,6 +79,8 @@ def load_notes(
     Raises:
         InputError: the split is unknown, or this platform has no MIDI renderer.
     """
+    import pretty_midi  # a second
+
     if split not in SPLITS:
         raise InputError(f"`split` must be one of {', '.join(SPLITS)}. Received: {split!r}.")
     root = Path(cache_dir).expanduser() if cache_dir else cache_folder()
@@ -98,7 +100,7 @@ def load_notes(
         sample_rate_hz=sample_rate_hz,
         ids=[_note_id(*notes[i]) for i in chosen],
         labels=labels,
-        label_names={"family": list(FAMILIES), "source": list(SOURCES)},
+        label_names={"family": list(FAMILIES), "source": list(SOURCES), "instrument": list(pretty_midi.INSTRUMENT_MAP)},
     )
 
 
