@@ -6,6 +6,7 @@ import numpy as np
 
 FRAME_S = 0.128  # three and a half periods of the lowest fundamental
 OCTAVE_COST = 0.02  # of two near-equal peaks prefer the shorter period: every multiple of a period is one too
+CLEAR_HARMONICITY = 0.9  # at least so much of a clear note's energy repeats from period to period
 UPSAMPLING = 4  # of the autocorrelation, so that the period of a high note is more than a handful of lags
 
 

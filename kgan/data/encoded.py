@@ -1,19 +1,24 @@
 """Sets of sounds that are encoded once, because that takes too long for every iteration."""
 
 import hashlib
+import json
 
 import filelock
 import joblib
 import numpy as np
 from tqdm import tqdm
 
+from kgan.audio.pitch import CLEAR_HARMONICITY, FRAME_S, estimate_pitch
+from kgan.audio.signal import mono
 from kgan.data.sounds import has_pitches
 from kgan.errors import InputError
 from kgan.files import cache_folder, whole_folder
+from kgan.text import one_line
 
 VERSION = 2  # of the cache: raise it when an analysis would be another one
 CHUNK = 32  # sounds that a process analyses at a time
 BATCH = 256  # sounds in memory at a time
+HIGHEST_HZ = 4500.0  # fundamentals beyond are not looked for
 
 
 def encode_all(sounds, representation, adapt=False):
@@ -56,6 +61,10 @@ class _Analysed:
             if not folder.exists():
                 _analyse(sounds, labels, representation, folder)
         self._levels = np.load(folder / "levels.npy", mmap_mode="r")
+        off = json.loads((folder / "octaves_off.json").read_text(encoding="utf-8"))
+        if off:
+            found = f"{len(off):,} of {len(sounds):,} sounds are heard an octave or two off their label pitch, {off[0]} first"
+            tqdm.write(one_line(f"Warning: {found}. They are taken as they are labelled."))
 
     def __len__(self):
         return -(-len(self._levels) // BATCH)
@@ -85,3 +94,21 @@ def _analyse(sounds, labels, representation, folder):
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(levels.astype("<f2").tobytes())
             bar.update(len(levels))
+        (scratch / "octaves_off.json").write_text(json.dumps(_octaves_off(sounds)), encoding="utf-8")
+
+
+def _octaves_off(sounds):
+    """Return the ids of sounds whose clear pitch is a whole number of octaves from their label."""
+    found = []
+    for start in range(0, len(sounds), BATCH):
+        audio = mono(sounds.waveforms(slice(start, start + BATCH)))
+        if audio.shape[1] < FRAME_S * sounds.sample_rate_hz:
+            return []
+        pitch = estimate_pitch(audio, sounds.sample_rate_hz, high_hz=HIGHEST_HZ)
+        semitones = (
+            12 * np.log2(np.nan_to_num(pitch.frequency_hz, nan=440) / 440) + 69 - sounds.labels["pitch"][start : start + BATCH]
+        )
+        octaves = np.round(semitones / 12)
+        off = (pitch.harmonicity > CLEAR_HARMONICITY) & (octaves != 0) & (np.abs(semitones - 12 * octaves) < 0.5)
+        found += [str(sounds.ids[start + i]) for i in np.flatnonzero(off)]
+    return found

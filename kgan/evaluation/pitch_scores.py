@@ -3,9 +3,8 @@
 import numpy as np
 from scipy.special import entr
 
-from kgan.audio.pitch import estimate_pitch
+from kgan.audio.pitch import CLEAR_HARMONICITY, estimate_pitch
 
-CLEAR_HARMONICITY = 0.9  # at least so much of a clear note's energy repeats from period to period
 IN_TUNE_CENTS = 50.0
 HIGHEST_HZ = 2100.0  # where no pitch was asked for
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from kgan.audio.pitch import FRAME_S, estimate_pitch
+from kgan.audio.pitch import CLEAR_HARMONICITY, FRAME_S, estimate_pitch
 from kgan.audio.signal import mono
 from kgan.callbacks import (
     Board,
@@ -25,7 +25,6 @@ from kgan.callbacks import (
 from kgan.config import flatten
 from kgan.data.encoded import encode_all
 from kgan.data.pipeline import training_dataset
-from kgan.evaluation.pitch_scores import CLEAR_HARMONICITY
 from kgan.labels import Labels
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.strategy import build_strategy, check_same, is_chief, is_multiworker
