@@ -36,7 +36,8 @@ def perform(
     - Each instrument of the file has a timbre of its own: the family that its General MIDI program belongs to, where the
       generator knows it; other labels that were not asked for are drawn once. Its latent glides, through a new one every 4 s,
       and a note sounds as the latent is at its onset.
-    - A note starts at the sample nearest to its onset. Velocity v is a gain of (v / 127)^2, 40 log10(v / 127) dB.
+    - A note starts at the sample nearest to its onset. Velocity v is a gain of (v / 127)^2, 40 log10(v / 127) dB,
+      and the nearest label `velocity` where the generator has labels of that kind.
     - A note shorter than its clip fades out within 50 ms after the key is released. A longer one repeats its clip's steady
       part, softer each time where the sound decays, and then ends as the clip does.
     - The sustain pedal holds notes until it is released or their key is struck again. Pitch bends, aftertouch, volume, pan
@@ -89,6 +90,8 @@ def perform(
     instruments = len(programs)
     if not synthesizer.plays:
         notes = _in_range(notes, synthesizer.labels, midi_path)
+    known = {"velocity"} & set(synthesizer.labels.kinds) - set(synthesizer.labels.names) - set(labels or {})
+    velocities = synthesizer.labels.values["velocity"] if known else None
     chosen = synthesizer.chosen_labels(instruments, _families(programs, synthesizer.labels) | (labels or {}), seed)
     paths = _latent_paths(synthesizer, instruments, max(note.start_s for note in notes), seed)
     rate_hz, mix, samples = synthesizer.sample_rate_hz, None, 0
@@ -96,6 +99,9 @@ def perform(
         batch = notes[first : first + BATCH_SIZE]
         latents = np.stack([paths[note.instrument, int(note.start_s / ANCHOR_S * STEPS)] for note in batch])
         asked = {kind: values[[note.instrument for note in batch]] for kind, values in chosen.items()}
+        if velocities is not None:
+            struck = np.array([note.velocity for note in batch])
+            asked["velocity"] = velocities[np.abs(struck[:, None] - velocities).argmin(axis=1)]
         sounds = (_played if synthesizer.plays else _looped)(synthesizer, batch, latents, asked)
         for note, sound in zip(batch, sounds, strict=True):
             if mix is None:

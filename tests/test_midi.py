@@ -24,7 +24,7 @@ class Player(Synthesizer):
     def __init__(self, decay_db_per_s=0.0, labels=None):
         self.sample_rate_hz, self.latent_dim, self.latent_distribution = RATE_HZ, 4, "normal"
         self.labels = labels or Labels({"pitch": range(48, 73)})
-        self.decay_db_per_s, self.asked = decay_db_per_s, []
+        self.decay_db_per_s, self.asked, self.clip_s = decay_db_per_s, [], CLIP / RATE_HZ
 
     def generate(self, latents, labels=None, progress=False):
         t = np.arange(CLIP) / RATE_HZ
@@ -35,6 +35,17 @@ class Player(Synthesizer):
         ]
         frequencies_hz = pretty_midi.note_number_to_hz(labels["pitch"])
         return (0.5 * level * np.sin(2 * np.pi * frequencies_hz[:, None] * t)).astype(np.float32)
+
+
+class Playing(Player):
+    """Sines of any pitch and duration."""
+
+    plays = True
+
+    def play(self, latents, labels, duration_s):
+        self.asked.append(labels | {"duration_s": duration_s})
+        time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+        return 0.5 * np.sin(2 * np.pi * pretty_midi.note_number_to_hz(labels["pitch"]) * time_s)[None]
 
 
 def midi_file(path, notes, program=0, is_drum=False, pedal=()):
@@ -68,6 +79,19 @@ def test_notes_begin_where_the_file_says_and_end_within_50_ms(tmp_path):
     assert len(audio) == round(1.75 * RATE_HZ)
     assert pitch_of(audio[8000:12800]) == pytest.approx(60, abs=0.05)
     assert pitch_of(audio[24000:27200]) == pytest.approx(67, abs=0.05)
+
+
+def test_a_generator_that_plays_holds_notes_of_any_pitch_as_long_as_their_keys(tmp_path):
+    player = Playing(labels=Labels({"pitch": [60, 60], "velocity": [50, 100]}))
+    audio = performed(tmp_path, [(60, 127, 0.0, 0.3), (90, 60, 1.0, 4.0)], player)
+    release_s = 0.25 * CLIP / RATE_HZ
+    assert [(each["pitch"], each["velocity"]) for each in player.asked] == [(60, 100), (90, 50)]
+    assert [each["duration_s"] for each in player.asked] == pytest.approx([0.3 + release_s, 3.0 + release_s], abs=1e-3)
+    assert len(audio) == pytest.approx((4.0 + release_s) * RATE_HZ, abs=20)
+    assert pitch_of(audio[round(1.2 * RATE_HZ) : round(3.8 * RATE_HZ)]) == pytest.approx(90, abs=0.05)
+    asked = Playing(labels=Labels({"pitch": [60, 60], "velocity": [50, 100]}))
+    perform(midi_file(tmp_path / "other.mid", [(60, 127, 0.0, 0.3)]), asked, {"velocity": 50})
+    assert asked.asked[0]["velocity"] == 50
 
 
 def test_velocity_is_a_gain_of_its_square(tmp_path):

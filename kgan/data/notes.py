@@ -74,7 +74,7 @@ def load_notes(
 
     Returns:
         `Sounds`, peak-normalised, with the labels `pitch`, `velocity`, `family`, `source` and `instrument` (the General
-        MIDI program), and ids such as `bass_synthetic_038-060-100`.
+        MIDI program, by its name), and ids such as `bass_synthetic_038-060-100`.
 
     Raises:
         InputError: the split is unknown, or this platform has no MIDI renderer.

@@ -29,10 +29,11 @@ def test_coverage(splits):
     assert labels["pitch"].max() == 83  # four octaves
     assert set(labels["velocity"]) == {50, 100}
     assert set(labels["source"]) == {0, 1, 2}
-    assert splits["train"].label_names == {
-        "family": list(FAMILIES),
-        "source": ["acoustic", "electronic", "synthetic"],
-    }
+    names = splits["train"].label_names
+    assert names["family"] == list(FAMILIES)
+    assert names["source"] == ["acoustic", "electronic", "synthetic"]
+    assert len(names["instrument"]) == 128
+    assert names["instrument"][19] == "Church Organ"  # General MIDI's program 20, counted from 1
 
 
 def test_ids_say_what_the_labels_say(splits):
