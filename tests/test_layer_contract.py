@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 import kgan
+from kgan.evaluation.log_mel import LogMel
 from kgan.networks import FoldedConv1DTranspose, PhaseShuffle, StridedConv1D, StridedConv1DTranspose
 from kgan.networks.layers import Conv2DTranspose, LeakyReLU, MinibatchStddev, PixelNorm
 from kgan.representations import Harmonic, LogSpec, MelIF, Representation, Spec, Spectrogram, Wave
 
-PACKAGES = ("audio", "data", "gans", "networks", "representations")
+PACKAGES = ("audio", "data", "evaluation", "gans", "networks", "representations")
 BASES = {Representation, Spectrogram}  # computes nothing alone
 ELSEWHERE = {Harmonic}  # encodes outside of a graph, and takes a pitch, too: see its own tests
 SAMPLES = 4096
@@ -51,6 +52,7 @@ EXAMPLES = {  # a layer whose arguments are not the usual ones, and the shape of
     FoldedConv1DTranspose: (folded, (8, 6)),
     LeakyReLU: (lambda: LeakyReLU(negative_slope=0.4), (8, 6)),
     LogSpec: (lambda: adapted(LogSpec(SAMPLES, 2, griffin_lim_iterations=5)), (SAMPLES, 2)),
+    LogMel: (lambda: LogMel(8000, 256, hop_samples=64, bins=40, high_hz=3000.0), (1024,)),
     MelIF: (lambda: adapted(MelIF(SAMPLES, 1, 512, 128, sample_rate_hz=8000)), (SAMPLES,)),
     MinibatchStddev: (lambda: MinibatchStddev(group_size=2), (8, 6)),
     PhaseShuffle: (lambda: PhaseShuffle(3, per="batch", seed=5), (32, 6)),

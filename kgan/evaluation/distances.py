@@ -7,13 +7,16 @@ from kgan.errors import InputError
 ROWS_AT_ONCE = 1_000  # of a kernel, which for 10,000 sounds would take 800 MB
 
 
-def frechet_distance(a, b):
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Return the squared Frechet distance between the normal distributions with the means and covariances of two sets.
 
     0 for equal sets. It falls as sets grow: compare only scores of as many sounds each.
 
     Args:
         a, b: embeddings, float `(count, width)`, at least two of each.
+
+    Returns:
+        The distance, at least 0.
 
     Raises:
         InputError: a set has fewer than two embeddings, or the widths differ.
@@ -32,11 +35,20 @@ def frechet_distance(a, b):
     return float(max(0.0, shift + np.trace(covariance_a) + np.trace(covariance_b) - 2.0 * overlap))
 
 
-def kernel_distance(a, b):
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Return the squared maximum mean discrepancy under the kernel (x.y / width + 1)^3, by its unbiased estimate.
 
     Its expectation does not depend on how many sounds there are, and is 0 for two sets from one distribution: single values
-    may be negative. Arguments and errors as those of `frechet_distance`.
+    may be negative.
+
+    Args:
+        a, b: those of `frechet_distance`.
+
+    Returns:
+        The distance.
+
+    Raises:
+        InputError: a set has fewer than two embeddings, or the widths differ.
 
     Reference: Binkowski et al. 2018, "Demystifying MMD GANs", section 3 (the kernel inception distance).
         https://arxiv.org/abs/1801.01401

@@ -9,21 +9,29 @@ QUERIES_AT_ONCE = 256
 CANDIDATES = 8
 
 
-def mean_nearest_distance(queries, references=None):
+def mean_nearest_distance(queries: np.ndarray, references: np.ndarray | None = None) -> float:
     """Return |D|_train, the mean distance to the nearest of `references`; without them |D|_self, to the nearest other query.
 
     A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they repeat real ones (copying).
     The paper computes both from log mel spectrograms. Those of `LogMel` have a floor that the paper's do not have, so that
     only ratios to real sounds' distances can be compared with published ones. Distances of waveforms have no floor.
-    Arguments and errors as those of `nearest_neighbours`.
+
+    Args:
+        queries, references: those of `nearest_neighbours`.
+
+    Returns:
+        The mean distance.
+
+    Raises:
+        InputError: as `nearest_neighbours`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 5.2. https://arxiv.org/abs/1802.04208
     """
     return float(nearest_neighbours(queries, references)[0].mean())
 
 
-def nearest_neighbours(queries, references=None):
-    """Return the Euclidean distance from each query to its nearest reference, float64 `(count,)`, and that one's number.
+def nearest_neighbours(queries: np.ndarray, references: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Euclidean distance from each query to its nearest reference, and that one's number.
 
     The nearest few are found by one matrix product in float32; their distances are then computed from the differences, in
     float64, so that near copies do not drown in rounding.
@@ -32,6 +40,9 @@ def nearest_neighbours(queries, references=None):
         queries: float `(count, features)`.
         references: float `(references, features)`; None for the other queries: all but the one of the same number. A second
             one with the same values is a neighbour, at distance 0.
+
+    Returns:
+        float64 `(count,)` and int64 `(count,)`.
 
     Raises:
         InputError: there is no neighbour, the widths differ, or a value is not finite.

@@ -15,7 +15,7 @@ BATCH_SIZE = 64
 DB_PER_NEPER = 20.0 / math.log(10.0)
 
 
-def attack_ms(audio, sample_rate_hz):
+def attack_ms(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Return how long each sound takes from a tenth to nine tenths of its envelope's maximum, in milliseconds, `(count,)`.
 
     The envelope is the root mean square of windows of 5 ms, one each millisecond. Both levels are taken where they are first
@@ -24,6 +24,9 @@ def attack_ms(audio, sample_rate_hz):
     Args:
         audio: float `(count, samples)`.
         sample_rate_hz: samples per second.
+
+    Returns:
+        Milliseconds, float64 `(count,)`.
 
     Reference: Peeters et al. 2011, "The Timbre Toolbox", section II.B.
     """
@@ -36,7 +39,7 @@ def attack_ms(audio, sample_rate_hz):
     return np.where(largest[:, 0] > 0.0, (end - begin) * 1000.0 * hop / sample_rate_hz, np.nan)
 
 
-def level_noise_db(audio, sample_rate_hz):
+def level_noise_db(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Return how much the level of each sound jumps from frame to frame while it is held, in decibels, `(count,)`.
 
     It is that of the mel bands by `unsteadiness_db`: of the frames between 20 and 70 % of the clip, 16 ms apart and 64 ms long.
@@ -44,6 +47,9 @@ def level_noise_db(audio, sample_rate_hz):
     Args:
         audio: float `(count, samples)`, at least 0.128 s.
         sample_rate_hz: samples per second.
+
+    Returns:
+        Decibels, float64 `(count,)`.
     """
     window, hop = round(LEVEL_WINDOW_S * sample_rate_hz), round(LEVEL_HOP_S * sample_rate_hz)
     log_mel = LogMel(sample_rate_hz, window, hop)

@@ -1,13 +1,16 @@
 """All scores of a set of sounds, against real ones."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
 from kgan.audio.pitch import FRAME_S
 from kgan.audio.signal import SILENT_PEAK, mono
-from kgan.data.sounds import has_pitches
+from kgan.data.shards import ShardedSounds
+from kgan.data.sounds import Sounds, has_pitches
 from kgan.errors import InputError
+from kgan.evaluation.classifier import Classifier
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance
 from kgan.evaluation.envelope import attack_ms, level_noise_db
@@ -56,7 +59,14 @@ class Evaluator:
     """
 
     def __init__(
-        self, train, classifier, metrics=None, splits=SPLITS, compared=COMPARED_SOUNDS, references=REFERENCE_SOUNDS, seed=0
+        self,
+        train: Sounds | ShardedSounds,
+        classifier: Classifier | None,
+        metrics: Sequence[str] | None = None,
+        splits: int = SPLITS,
+        compared: int = COMPARED_SOUNDS,
+        references: int = REFERENCE_SOUNDS,
+        seed: int = 0,
     ):
         self.metrics = tuple(DEFAULT_METRICS if metrics is None else metrics)
         for name in self.metrics:

@@ -8,8 +8,8 @@ from kgan.errors import InputError
 SPLITS = 10
 
 
-def inception_score(probabilities, splits=SPLITS):
-    """Return the inception score exp(E KL(p(y|x) || p(y))), its mean over splits and their standard deviation.
+def inception_score(probabilities: np.ndarray, splits: int = SPLITS) -> tuple[float, float]:
+    """Return the inception score, exp(E KL(p(y|x) || p(y))).
 
     It is 1 where all sounds get the same prediction and as high as the number of classes where each class is predicted
     with certainty and equally often. Scores of different classifiers, or of different numbers of sounds, are not comparable.
@@ -17,6 +17,9 @@ def inception_score(probabilities, splits=SPLITS):
     Args:
         probabilities: what a classifier makes of each sound, `(count, classes)`, rows that sum to 1, in random order.
         splits: groups of sounds, each scored by itself.
+
+    Returns:
+        The mean over splits and their standard deviation.
 
     Raises:
         InputError: there are fewer sounds than splits.
@@ -35,7 +38,7 @@ def inception_score(probabilities, splits=SPLITS):
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def effective_classes(probabilities):
+def effective_classes(probabilities: np.ndarray) -> float:
     """Return exp H(E p(y|x)), the exponential of the entropy of the mean prediction: how many classes sounds are spread over.
 
     It is 1 where all sounds are of one class and as high as the number of classes where all are equally frequent. The
@@ -43,5 +46,8 @@ def effective_classes(probabilities):
 
     Args:
         probabilities: what a classifier makes of each sound, `(count, classes)`, rows that sum to 1.
+
+    Returns:
+        The number, from 1 to that of classes.
     """
     return float(np.exp(entr(np.mean(probabilities, axis=0, dtype=np.float64)).sum()))

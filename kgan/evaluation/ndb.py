@@ -24,7 +24,7 @@ class Bins:
     Reference: Richardson and Weiss 2018, "On GANs and GMMs", section 3. https://arxiv.org/abs/1805.12462
     """
 
-    def __init__(self, features, bins=BINS, seed=0):
+    def __init__(self, features: np.ndarray, bins: int = BINS, seed: int = 0):
         if len(features) < 5:
             raise InputError(f"Bins need at least five sounds. Received: {len(features)}.")
         self._k_means = KMeans(min(bins, len(features) // 5), n_init=1, random_state=seed)

@@ -9,23 +9,29 @@ IN_TUNE_CENTS = 50.0
 HIGHEST_HZ = 2100.0  # where no pitch was asked for
 
 
-def pitch_accuracy(probabilities, pitches):
+def pitch_accuracy(probabilities: np.ndarray, pitches: np.ndarray) -> float:
     """Return the share of sounds in which a classifier finds the pitch that was asked for.
 
     Args:
         probabilities: `(count, 128)`, one for each MIDI pitch.
         pitches: MIDI pitches asked for, `(count,)`.
 
+    Returns:
+        The share, from 0 to 1.
+
     Reference: Engel et al. 2019, "GANSynth", section 4. https://arxiv.org/abs/1902.08710
     """
     return float(np.mean(np.argmax(probabilities, axis=1) == np.asarray(pitches)))
 
 
-def pitch_entropy(probabilities):
+def pitch_entropy(probabilities: np.ndarray) -> float:
     """Return the mean entropy, in nats, of a classifier's pitches of a sound: 0 where it is sure of each.
 
     Args:
         probabilities: `(count, 128)`.
+
+    Returns:
+        The entropy, from 0 to log 128.
 
     Reference: Engel et al. 2019, "GANSynth", section 4. https://arxiv.org/abs/1902.08710
     """
