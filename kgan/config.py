@@ -30,8 +30,8 @@ REPRESENTATIONS = {
 }
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
-PRESETS = ("fast", "fast_melif", "hq", "hq_melif", "paper")
-WITHOUT_PITCH = {"fast": "fast_melif", "hq": "hq_melif"}  # what a preset is for sounds whose pitch is not known
+PRESETS = ("fast", "fast_melif", "hq", "paper")
+WITHOUT_PITCH = {"fast": "fast_melif"}  # what a preset is for sounds whose pitch is not known
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -31,13 +31,13 @@ class Harmonic(Representation):
     Args:
         length_samples, channels: those of `Representation`.
         sample_rate_hz: samples per second.
-        components: how many; `adapt` needs as many sounds.
+        components: how many. Of fewer sounds those beyond their number are 0.
         **kwargs: those of `keras.Layer`.
 
     Network's shape: `(batch, components)`.
 
     Raises:
-        InputError: used before `adapt`, a pitch is not MIDI's, or the data has fewer sounds than components.
+        InputError: used before `adapt`, a pitch is not MIDI's, or the data has fewer than two sounds.
 
     Reference: the analysis and synthesis are those of `kgan.audio.harmonic`.
     """
@@ -89,7 +89,7 @@ class Harmonic(Representation):
             batches: audio `(batch, samples[, channels])` and MIDI pitches `(batch,)`, a batch at a time.
 
         Raises:
-            InputError: there are fewer sounds than components, or a pitch is not MIDI's.
+            InputError: there are fewer than two sounds, or a pitch is not MIDI's.
         """
         self.fit([self.analyse(*batch) for batch in batches])
 
@@ -114,10 +114,8 @@ class Harmonic(Representation):
         with the number of sounds.
         """
         count = sum(map(len, levels))
-        if count < self.components:
-            raise InputError(
-                f"`representation.components` must be at most the number of sounds, {count}. Received: {self.components}."
-            )
+        if count < 2:
+            raise InputError(f"Components need at least two sounds. Received: {count}.")
         mean = sum(each.sum(axis=0, dtype=np.float64) for each in levels) / count
         over_time, over_levels = self._weights()
         times, kinds = (np.zeros((size, size)) for size in self.levels_shape)
@@ -203,7 +201,7 @@ class Harmonic(Representation):
         place = tf.linspace(0.0, tf.cast(points - 1, tf.float32), count)
         bend = _between(bend_semitones[:, :, tf.newaxis], place)[:, :, 0]
         frequency_hz = midi_to_hz(tf.cast(pitch, tf.float32)[:, tf.newaxis] + bend)  # (batch, frames)
-        return self._joined(levels, lambda each: self._sounding(each, frequency_hz)[:, :samples])
+        return self._joined(levels, lambda each: self._faded(self._sounding(each, frequency_hz)[:, :samples]))
 
     def levels(self, x):
         """Return the levels of components, `(batch, *levels_shape)`."""
@@ -217,7 +215,7 @@ class Harmonic(Representation):
         """Return the audio `(batch, samples)` of levels `(batch, kept frames, PARTIALS + BANDS)` at pitches `(batch,)`."""
         frequency_hz = midi_to_hz(tf.cast(pitch, tf.float32))[:, tf.newaxis]
         audio = self._sounding(_interpolated(levels, self.analysis.interpolation), frequency_hz)
-        return audio[:, : self.length_samples]
+        return self._faded(audio[:, : self.length_samples])
 
     def _joined(self, levels, sounding):
         """Return audio `(batch, samples[, channels])`, each channel of its own levels."""
@@ -243,6 +241,13 @@ class Harmonic(Representation):
         audio = self._partials(_above_floor(partials, PARTIAL_FLOOR), frequency_hz)
         noise_floor = self.analysis.noise_floor.astype(np.float32)
         return audio + self._noise(_above_floor(bands[:, ::2], noise_floor))
+
+    def _faded(self, audio):
+        """Return audio faded in and out over a quarter of a hop, 1 ms: what is loud at once would click."""
+        fade, samples = self.analysis.hop_samples // 4, tf.shape(audio)[1]
+        time = tf.range(samples)
+        nearest = tf.cast(tf.minimum(time, samples - 1 - time), tf.float32)
+        return audio * tf.square(tf.sin(np.pi / 2 * tf.minimum(nearest / fade, 1.0)))
 
     def _partials(self, amplitudes, frequency_hz):
         """Return the sum of partials `(batch, samples)` whose amplitudes `(batch, frames, partials)` change linearly."""
@@ -299,8 +304,11 @@ class Harmonic(Representation):
         return np.sqrt(of_frames), np.sqrt(np.tile(of_levels, self.channels))
 
     def _check_adapted(self):
+        basis = self.basis.value
+        if not isinstance(basis, tf.Variable):  # another tensor stands in for it, as where it is stored as float16
+            return
         with tf.init_scope():
-            if not np.any(self.basis.numpy()):
+            if not np.any(basis.numpy()):
                 raise InputError("A Harmonic must be adapted to the data first: harmonic.adapt(batches of audio and pitch).")
 
     def get_config(self):

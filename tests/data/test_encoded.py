@@ -139,6 +139,9 @@ def test_a_run_over_harmonic_plus_noise(tmp_path, monkeypatch, capsys):
     for wrong, message in (({"pitch": 128}, "from 0 to 127"), ({"pitch": 60}, "above 0 and at most 60")):
         with pytest.raises(InputError, match=message):
             saved.play(labels=wrong, duration_s=1 if wrong["pitch"] == 128 else 61)
+    assert main(["export", str(tmp_path / "parts"), str(tmp_path / "half"), "--half"]) == 0
+    half = load(tmp_path / "half").play(count=2, seed=5, labels={"pitch": 61.5}, duration_s=0.5, bend_semitones=[0, 1])
+    assert np.abs(half - played).max() < 0.02 * np.abs(played).max()
     signature = tf.saved_model.load(str(tmp_path / "parts" / "saved_model" / "1")).signatures["play"]
     given = {"latents": tf.zeros((1, 100)), "pitch": tf.constant([60.0]), "bend_semitones": tf.zeros((1, 1))}
     with pytest.raises(tf.errors.InvalidArgumentError, match="duration_s"):

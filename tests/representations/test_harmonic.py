@@ -58,6 +58,15 @@ def test_components_hold_what_varies(rng):
     np.testing.assert_allclose(predicted, x, atol=1e-2)
 
 
+def test_of_fewer_sounds_than_components_the_others_are_zero(rng):
+    layer = Harmonic(LENGTH, components=6)
+    levels, _ = patterns(layer, rng, 4)
+    layer.fit([levels])
+    x = layer.project(levels)
+    assert np.abs(x[:, 3:]).max() < 1e-2 * np.abs(x).max()  # the mean takes one of four
+    np.testing.assert_allclose(layer.levels(tf.constant(x)), levels, atol=2e-2)
+
+
 def test_batches_and_their_order_do_not_matter(rng):
     layers = [Harmonic(LENGTH, components=2) for _ in range(2)]
     levels, _ = patterns(layers[0], rng, 30)
@@ -178,8 +187,8 @@ def test_statistics_travel_in_a_file(rng, tmp_path):
 def test_what_it_refuses(rng):
     with pytest.raises(InputError, match="adapted to the data first"):
         Harmonic(LENGTH, components=2).decode(tf.zeros((1, 2)), [60])
-    with pytest.raises(InputError, match="at most the number of sounds, 3. Received: 4"):
-        Harmonic(LENGTH, components=4).fit([np.zeros((3, *Harmonic(LENGTH, components=4).levels_shape), np.float32)])
+    with pytest.raises(InputError, match="at least two sounds. Received: 1"):
+        Harmonic(LENGTH, components=4).fit([np.zeros((1, *Harmonic(LENGTH, components=4).levels_shape), np.float32)])
     with pytest.raises(InputError, match="from 1 to 2688. Received: 9999"):
         Harmonic(LENGTH, components=9999)
     with pytest.raises(InputError, match="MIDI's, 0 to 127. Received: 60 to 128"):
