@@ -244,14 +244,14 @@ class Harmonic(Representation):
 
     def _faded(self, audio):
         """Return audio faded in and out over a quarter of a hop, 1 ms: what is loud at once would click."""
-        fade, samples = self.analysis.hop_samples // 4, tf.shape(audio)[1]
+        fade, samples = self.analysis.hop_samples // 4, _count(audio)
         time = tf.range(samples)
         nearest = tf.cast(tf.minimum(time, samples - 1 - time), tf.float32)
         return audio * tf.square(tf.sin(np.pi / 2 * tf.minimum(nearest / fade, 1.0)))
 
     def _partials(self, amplitudes, frequency_hz):
         """Return the sum of partials `(batch, samples)` whose amplitudes `(batch, frames, partials)` change linearly."""
-        hop, count = self.analysis.hop_samples, tf.shape(amplitudes)[1]
+        hop, count = self.analysis.hop_samples, _count(amplitudes)
         numbers = tf.range(1.0, PARTIALS + 1)
         turns = frequency_hz / self.sample_rate_hz  # per sample, of the first partial
         amplitudes *= tf.cast(turns[:, :, tf.newaxis] * numbers < HIGHEST, tf.float32)
@@ -274,19 +274,19 @@ class Harmonic(Representation):
             waves = tf.matmul(waves[:, :, tf.newaxis], sines)[:, :, 0]
         waves *= (1 - np.abs(time) / hop).astype(np.float32)
         summed = waves[:, :-1, hop:] + waves[:, 1:, :hop]  # (batch, frames - 1, hop)
-        return tf.reshape(summed, (tf.shape(summed)[0], -1))
+        return tf.reshape(summed, (-1, (count - 1) * hop))
 
     def _noise(self, deviations):
         """Return noise `(batch, samples)` of standard deviations `(batch, noise frames, bands)`."""
         analysis, hop = self.analysis, 2 * self.analysis.hop_samples
         gains = tf.exp(tf.tensordot(tf.math.log(deviations + 1e-6), analysis.bands_to_bins(analysis.window_samples), 1))
-        count, parts = tf.shape(gains)[1], analysis.window_samples // hop
+        count, parts = _count(gains), analysis.window_samples // hop
         # A longer note has the same noise several times.
         real, imag = tf.unstack(tf.gather(tf.convert_to_tensor(self.noise), tf.range(count) % self.noise.shape[1], axis=1))
         frames = irfft(gains * real, gains * imag, analysis.window_samples) * hann(analysis.window_samples)
         frames = tf.reshape(frames, (-1, count, parts, hop))
         summed = tf.add_n([tf.pad(frames[:, :, i], [[0, 0], [i, parts - 1 - i], [0, 0]]) for i in range(parts)])
-        summed = tf.reshape(summed, (tf.shape(gains)[0], -1))
+        summed = tf.reshape(summed, (-1, (count + parts - 1) * hop))
         first = analysis.window_samples // 2
         return summed[:, first : first + (count - 1) * hop] / OVERLAP
 
@@ -333,6 +333,11 @@ def _above_floor(levels, floor):
 
 def _interpolated(values, weights):
     return tf.einsum("ft,btl->bfl", weights, values)
+
+
+def _count(values):
+    """Return the size of the second axis: an integer where it is known, which converters need."""
+    return tf.shape(values)[1] if values.shape[1] is None else values.shape[1]
 
 
 def _between(values, places):

@@ -1,6 +1,7 @@
 """Layers that bear the name or the base of one of Keras's: each argument does what it does there, or is refused."""
 
 import inspect
+import re
 
 import keras
 import numpy as np
@@ -73,7 +74,7 @@ SET_BESIDES = {"filters", "kernel_size", "strides", "args", "kwargs", "self"}
 
 def cases(table):
     return [
-        pytest.param(ours, options, id=f"{ours.__name__} {options}"[:90])
+        pytest.param(ours, options, id=re.sub(" object at 0x[0-9a-f]+|<|>", "", f"{ours.__name__} {options}")[:90])
         for ours, listed in table.items()
         for options in listed
     ]
