@@ -49,6 +49,7 @@ class Board(keras.callbacks.TensorBoard):
         seed: int = 0,
     ):
         super().__init__(tensorflow_path(log_dir), write_graph=False)
+        self._folder = Path(log_dir)  # as Python takes it; the base has it as TensorFlow does
         self.synthesizer = synthesizer
         self.hyper_parameters = hyper_parameters
         self.count = count
@@ -73,7 +74,7 @@ class Board(keras.callbacks.TensorBoard):
         labels = self.synthesizer.chosen_labels(self.count, seed=self.seed)
         audio = mono(self.synthesizer.generate(latents, labels))
         if np.isfinite(audio).all():
-            write_map(self.log_dir, audio, self.synthesizer.sample_rate_hz, self._named(labels))
+            write_map(self._folder, audio, self.synthesizer.sample_rate_hz, self._named(labels))
 
     def _named(self, labels):
         names = self.synthesizer.labels

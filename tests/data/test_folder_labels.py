@@ -299,7 +299,7 @@ def test_a_class_that_is_the_same_for_all_is_not_learned_by_itself(fill, capsys,
     options = [*SHORT, "--training.preview_count", 2, "--conditioning.labels", "auto"]
     folder = fill(*(f"kick/{i}.wav" for i in range(4)))
     assert main(list(map(str, ["train", "--data", folder, "--run", tmp_path / "run", *options]))) == 0
-    taken = "auto takes pitch, family, class, where they have several values"
+    taken = "auto takes pitch, family, instrument, velocity, class, where they have several values"
     assert f"It learns no labels: {taken}; these sounds have class (1 value)." in capsys.readouterr().out
 
 
