@@ -136,13 +136,14 @@ class HarmonicAnalysis:
         audio = np.pad(audio, (0, (self.frames - 1) * self.hop_samples - len(audio))).astype(np.float32)
         first_hz = midi_to_hz(pitch)
         count = self.partials_of(first_hz)
+        if not count:  # beyond what the rate holds all is noise
+            levels = np.full((len(self.grid), PARTIALS + BANDS), np.log(PARTIAL_FLOOR), np.float32)
+            levels[:, PARTIALS:] = 0.5 * np.log(self._band_powers(audio) + self.noise_floor**2)
+            return levels
         turns = first_hz / self.sample_rate_hz * _tuned(audio, first_hz / self.sample_rate_hz, count)  # per sample
         amplitudes = self._partials(audio, turns)
         power = self.averaging @ np.abs(amplitudes) ** 2
-        window = self.window_samples
-        means = self.bins_to_bands(window)
-        rest = self._powers(audio - self._oscillate(amplitudes, turns), window)
-        noise = self.averaging @ (rest @ (means / np.maximum(means.sum(axis=1, keepdims=True), 1e-9)).T)
+        noise = self._band_powers(audio - self._oscillate(amplitudes, turns))
         turning = np.exp(1j * (2 * np.pi * np.outer(np.arange(self.frames) * self.hop_samples, turns) + phases(count)))
         for window in (self.window_samples, 2 * self.window_samples, self.window_samples):
             power, noise = self._corrected(power, noise, audio, turns, turning, window)
@@ -173,6 +174,12 @@ class HarmonicAnalysis:
         factors = np.clip(np.exp(wanted / (sure + 1e-9)), *CORRECTION_LIMITS)
         noise = noise * factors ** (CORRECTION * np.clip(2 * share, 0, 1))
         return power, noise
+
+    def _band_powers(self, audio):
+        """Return the power density in each band, `(kept frames, bands)`."""
+        means = self.bins_to_bands(self.window_samples)
+        means = means / np.maximum(means.sum(axis=1, keepdims=True), 1e-9)
+        return self.averaging @ (self._powers(audio, self.window_samples) @ means.T)
 
     def _powers(self, audio, window_samples):
         """Return the power density of each frame, `(frames, bins)`: 1 for white noise of variance 1, also at the ends."""

@@ -53,6 +53,18 @@ def test_partials_above_the_highest_repeat_the_last():
     np.testing.assert_array_equal(levels[:, count:PARTIALS], np.tile(levels[:, count - 1 : count], PARTIALS - count))
 
 
+@pytest.mark.parametrize("pitch", [0, 9, 118, 119, 127])
+def test_any_midi_pitch_can_be_analysed(rng, pitch):
+    """NSynth has notes from 9 to 127, whose first partial is beyond half the rate."""
+    sound = 0.3 * np.sin(2 * np.pi * 6000 * np.arange(LENGTH) / RATE_HZ)
+    levels = ANALYSIS.analyse(sound, pitch)
+    assert np.isfinite(levels).all()
+    if pitch >= 119:
+        loudest = levels[MIDDLE, PARTIALS:].mean(axis=0).argmax()
+        assert ANALYSIS.band_centres_hz[loudest] == pytest.approx(6000, rel=0.03)
+        np.testing.assert_allclose(levels[:, :PARTIALS], np.log(PARTIAL_FLOOR), atol=1e-3)
+
+
 def test_silence_is_at_the_floor():
     levels = ANALYSIS.analyse(np.zeros(LENGTH), 60)
     np.testing.assert_allclose(levels[:, :PARTIALS], np.log(PARTIAL_FLOOR), atol=1e-3)

@@ -136,9 +136,11 @@ def test_a_run_over_harmonic_plus_noise(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert main(["generate", str(tmp_path / "parts"), "--pitch", "60.5,90", "--duration", "0.25", "--out", str(out)]) == 0
     assert (out / "labels.csv").read_text().split() == ["file,pitch", "0000.wav,60.5", "0001.wav,90.0"]
-    for wrong, message in (({"pitch": 128}, "from 0 to 127"), ({"pitch": 60}, "above 0 and at most 60")):
+    for pitch, duration_s, message in (
+        (128, 1, "from 0 to 127"), (127, 1, "below half the sample rate, 8000 Hz. Received: 127"), (60, 61, "above 0 and at most 60")
+    ):  # fmt: skip
         with pytest.raises(InputError, match=message):
-            saved.play(labels=wrong, duration_s=1 if wrong["pitch"] == 128 else 61)
+            saved.play(labels={"pitch": pitch}, duration_s=duration_s)
     assert main(["export", str(tmp_path / "parts"), str(tmp_path / "half"), "--half"]) == 0
     half = load(tmp_path / "half").play(count=2, seed=5, labels={"pitch": 61.5}, duration_s=0.5, bend_semitones=[0, 1])
     assert np.abs(half - played).max() < 0.02 * np.abs(played).max()
