@@ -164,10 +164,8 @@ class Synthesizer:
         if not np.all((pitch >= 0) & (pitch <= HIGHEST_PITCH)):
             raise InputError(f"`pitch` must be from 0 to {HIGHEST_PITCH}. Received: {pitch.min():g} to {pitch.max():g}.")
         if midi_to_hz(pitch.max()) >= self.sample_rate_hz / 2:
-            raise InputError(
-                f"`pitch` must be below half the sample rate, {self.sample_rate_hz / 2:g} Hz. Received: {pitch.max():g}, which is"
-                f" {midi_to_hz(pitch.max()):,.0f} Hz."
-            )
+            rule = f"`pitch` must be below half the sample rate, {self.sample_rate_hz / 2:g} Hz."
+            raise InputError(f"{rule} Received: {pitch.max():g}, which is {midi_to_hz(pitch.max()):,.0f} Hz.")
         if not 0 < duration_s <= LONGEST_NOTE_S:
             raise InputError(f"`duration_s` must be above 0 and at most {LONGEST_NOTE_S}. Received: {duration_s}.")
         given = [latents, pitch, bend, *others.values()]

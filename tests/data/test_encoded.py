@@ -137,8 +137,10 @@ def test_a_run_over_harmonic_plus_noise(tmp_path, monkeypatch, capsys):
     assert main(["generate", str(tmp_path / "parts"), "--pitch", "60.5,90", "--duration", "0.25", "--out", str(out)]) == 0
     assert (out / "labels.csv").read_text().split() == ["file,pitch", "0000.wav,60.5", "0001.wav,90.0"]
     for pitch, duration_s, message in (
-        (128, 1, "from 0 to 127"), (127, 1, "below half the sample rate, 8000 Hz. Received: 127"), (60, 61, "above 0 and at most 60")
-    ):  # fmt: skip
+        (128, 1, "from 0 to 127"),
+        (127, 1, "below half the sample rate, 8000 Hz. Received: 127"),
+        (60, 61, "above 0 and at most 60"),
+    ):
         with pytest.raises(InputError, match=message):
             saved.play(labels={"pitch": pitch}, duration_s=duration_s)
     assert main(["export", str(tmp_path / "parts"), str(tmp_path / "half"), "--half"]) == 0
