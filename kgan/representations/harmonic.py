@@ -255,12 +255,11 @@ class Harmonic(Representation):
         numbers = tf.range(1.0, PARTIALS + 1)
         turns = frequency_hz / self.sample_rate_hz  # per sample, of the first partial
         amplitudes *= tf.cast(turns[:, :, tf.newaxis] * numbers < HIGHEST, tf.float32)
-        advance = tf.math.floormod(turns * hop, 1.0)
         if frequency_hz.shape[1] == 1:
-            first = advance * tf.range(tf.cast(count, tf.float32))  # (batch, frames)
+            first = tf.math.floormod(turns * hop, 1.0) * tf.range(tf.cast(count, tf.float32))  # (batch, frames)
         else:
-            first = tf.math.floormod(tf.cumsum((advance[:, :-1] + advance[:, 1:]) / 2, axis=1), 1.0)
-            first = tf.pad(first, [[0, 0], [1, 0]])
+            advance = tf.math.floormod((turns[:, :-1] + turns[:, 1:]) / 2 * hop, 1.0)  # the mean of two that wrap is none
+            first = tf.pad(tf.cumsum(advance, axis=1), [[0, 0], [1, 0]])
         at_frames = tf.math.floormod(tf.math.floormod(first, 1.0)[:, :, tf.newaxis] * numbers, 1.0)
         angles = 2 * np.pi * at_frames + phases(PARTIALS)  # (batch, frames, partials)
         # A frame sounds from the one before to the one after, under a triangle: few sines, and a product for the rest.

@@ -118,6 +118,19 @@ def test_a_bend_is_followed(playing):
         assert estimate_pitch(here[np.newaxis], RATE_HZ).frequency_hz[0] == pytest.approx(expected, rel=2e-3)
 
 
+def test_a_bend_has_no_jump_of_phase(playing):
+    """Around 250 and 500 Hz a frame of 4 ms holds a whole number of periods."""
+    audio = playing.play(tf.zeros((1, 2)), [57.0], 1.0, [[0.0, 16.0]])[0].numpy().astype(np.float64)
+    time_s = np.arange(len(audio)) / RATE_HZ
+    semitones = 57 + 16 * time_s / time_s[-1]
+    turns = np.cumsum(midi_to_hz(semitones)) / RATE_HZ
+    middle = slice(800, -800)
+    analytic = audio[middle] * np.exp(-2j * np.pi * turns[middle])  # the first partial stands still, others turn
+    still = np.convolve(analytic, np.hanning(512) / np.hanning(512).sum(), "valid")
+    assert np.abs(np.diff(np.unwrap(np.angle(still)))).max() < 0.01
+    np.testing.assert_allclose(np.abs(still), np.exp(TONE[0]) / 2, rtol=0.1)
+
+
 def test_attack_and_release_last_as_long_as_they_do():
     frames, levels = Harmonic(LENGTH, components=2).levels_shape
     grid = Harmonic(LENGTH, components=2).analysis.grid / (Harmonic(LENGTH, components=2).analysis.frames - 1)
