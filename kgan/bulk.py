@@ -79,8 +79,8 @@ def each_with_all(synthesizer, numbers, asked, seed):
     combinations = list(itertools.product(*asked.values()))
     of, combination = np.divmod(numbers, len(combinations))
     first, last = of[[0, -1]]
-    alike = {kind: values[0] for kind, values in asked.items() if len(values) == 1 and kind in synthesizer.labels.kinds}
-    alike = {kind: value for kind, value in alike.items() if value in synthesizer.labels.values[kind]}
+    trained = synthesizer.labels.values
+    alike = {kind: values[0] for kind, values in asked.items() if len(values) == 1 and values[0] in trained.get(kind, ())}
     drawn = synthesizer.chosen_labels(last - first + 1, alike, seed, first)
     labels = {kind: values[of - first] for kind, values in drawn.items()}
     columns = zip(*(combinations[i] for i in combination), strict=True)

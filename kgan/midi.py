@@ -9,6 +9,7 @@ import numpy as np
 from scipy.signal import correlate
 from tqdm import tqdm
 
+from kgan.audio.pitch import midi_to_hz
 from kgan.data.notes import HELD, PROGRAMS
 from kgan.errors import InputError
 from kgan.labels import ANY
@@ -129,7 +130,7 @@ def _looped(synthesizer, notes, latents, labels):
     for note, clip in zip(notes, clips, strict=True):
         rate_hz = synthesizer.sample_rate_hz
         held = max(1, round(note.end_s * rate_hz) - round(note.start_s * rate_hz))
-        sound = _lasting(clip.reshape(len(clip), -1), held, rate_hz, 440 * 2 ** ((note.pitch - 69) / 12))
+        sound = _lasting(clip.reshape(len(clip), -1), held, rate_hz, midi_to_hz(note.pitch))
         yield sound.reshape(-1, *clip.shape[1:])
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from kgan.audio.files import wav_names, write_wav
 from kgan.audio.fourier import portable
-from kgan.audio.harmonic import midi_to_hz
+from kgan.audio.pitch import midi_to_hz
 from kgan.errors import InputError
 from kgan.files import new_folder, whole_folder
 from kgan.gans.adversarial import AdversarialModel
@@ -255,7 +255,11 @@ class Synthesizer:
             InputError: a label is not one that the GAN was trained on, or there is a count beside latents.
             ValueError: `latents` is not `(count, latent_dim)`, or not finite.
         """
-        return self._generate(*self._chosen(latents, labels, count, seed), progress)
+        latents, chosen = self._chosen(latents, labels, count, seed)
+        given = [latents, *chosen.values()]
+        batches = [[each[i : i + BATCH_SIZE] for each in given] for i in range(0, len(latents), BATCH_SIZE)]
+        bar = tqdm(batches, desc="Generating", unit="batch", disable=not progress)
+        return np.concatenate([self.audio(*map(tf.constant, batch)).numpy() for batch in bar])
 
     def write_wavs(
         self,
@@ -298,12 +302,6 @@ class Synthesizer:
         if not np.isfinite(latents).all():
             raise ValueError("Latents must be finite. Received: NaN or infinity")
         return latents, self.chosen_labels(len(latents), labels, seed)
-
-    def _generate(self, latents, labels, progress):
-        given = [latents, *labels.values()]
-        batches = [[each[i : i + BATCH_SIZE] for each in given] for i in range(0, len(latents), BATCH_SIZE)]
-        bar = tqdm(batches, desc="Generating", unit="batch", disable=not progress)
-        return np.concatenate([self.audio(*map(tf.constant, batch)).numpy() for batch in bar])
 
     def parsed(self, kind: str, text: str) -> list[int] | list[float]:
         """Return the values that a text means, see `Labels.parsed`; of one that plays, also pitches such as `60.5` and `100`.

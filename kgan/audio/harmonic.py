@@ -12,6 +12,9 @@ import functools
 
 import numpy as np
 
+from kgan.audio.pitch import midi_to_hz
+from kgan.audio.signal import hz_to_mel, mel_to_hz
+
 PARTIALS, BANDS = 128, 160
 HIGHEST = 0.49375  # of the sample rate: partials above are left out
 FRAME_S = 0.004  # from one level to the next; rounded to a power of two of samples
@@ -73,13 +76,13 @@ class HarmonicAnalysis:
 
     @functools.cached_property
     def band_centres_hz(self):
-        return _mel_to_hz(np.linspace(*_hz_to_mel([LOWEST_BAND_HZ, self.sample_rate_hz / 2]), BANDS))
+        return mel_to_hz(np.linspace(*hz_to_mel([LOWEST_BAND_HZ, self.sample_rate_hz / 2]), BANDS))
 
     @functools.cached_property
     def noise_floor(self):
         """Standard deviations `(bands,)` of noise that is as loud in a mel bin as a partial at `PARTIAL_FLOOR`."""
-        mel = _hz_to_mel(self.band_centres_hz)
-        width_hz = _mel_to_hz(mel + _hz_to_mel(self.sample_rate_hz / 2) / MEL_BINS) - self.band_centres_hz
+        mel = hz_to_mel(self.band_centres_hz)
+        width_hz = mel_to_hz(mel + hz_to_mel(self.sample_rate_hz / 2) / MEL_BINS) - self.band_centres_hz
         bin_hz = self.sample_rate_hz / (2 * self.window_samples)
         return PARTIAL_FLOOR * 15.0 / np.maximum(1.0, width_hz / bin_hz)
 
@@ -87,7 +90,7 @@ class HarmonicAnalysis:
     def bands_to_bins(self, window_samples):
         """Return weights `(bands, bins)` that interpolate the bands' levels for the bins of a transform."""
         hz = np.arange(window_samples // 2 + 1) * self.sample_rate_hz / window_samples
-        return _triangles(np.interp(_hz_to_mel(hz), _hz_to_mel(self.band_centres_hz), np.arange(BANDS)), BANDS)
+        return _triangles(np.interp(hz_to_mel(hz), hz_to_mel(self.band_centres_hz), np.arange(BANDS)), BANDS)
 
     @functools.lru_cache(8)  # noqa: B019
     def bins_to_bands(self, window_samples):
@@ -234,11 +237,6 @@ class HarmonicAnalysis:
         return overlapped(frames, hop)[self.window_samples // 2 :][: (self.frames - 1) * self.hop_samples] / OVERLAP
 
 
-def midi_to_hz(pitch):
-    """Return the frequency of a MIDI pitch, which need not be whole."""
-    return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
-
-
 @functools.cache
 def phases(count):
     """Return phases of partials in radians: a quarter turn to one side or the other. All alike would add up to clicks."""
@@ -310,11 +308,3 @@ def _triangles(places, count):
     weights[below, np.arange(len(places))] += 1 - (places - below)
     weights[below + 1, np.arange(len(places))] += places - below
     return weights
-
-
-def _hz_to_mel(hz):
-    return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
-
-
-def _mel_to_hz(mel):
-    return 700.0 * np.expm1(np.asarray(mel) / 1127.0)

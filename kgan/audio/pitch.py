@@ -23,6 +23,11 @@ class Pitch(NamedTuple):
     harmonicity: np.ndarray
 
 
+def midi_to_hz(pitch):
+    """Return the frequency of a MIDI pitch, which need not be whole."""
+    return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
+
+
 def estimate_pitch(audio, sample_rate_hz, low_hz=27.5, high_hz=2100.0):
     """Estimate pitch and harmonicity of clips, from the medians over the louder half of their frames.
 

@@ -16,3 +16,12 @@ def edge_window(samples, fade_samples):
     gains = np.ones(samples, np.float32)
     gains[:fade_samples], gains[-fade_samples:] = rise, rise[::-1]
     return gains
+
+
+def hz_to_mel(frequency_hz):
+    """Return HTK's mel: 1127 ln(1 + f / 700)."""
+    return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
+
+
+def mel_to_hz(mel):
+    return 700.0 * np.expm1(np.asarray(mel) / 1127.0)

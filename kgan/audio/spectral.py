@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgan.audio.fourier import irfft, repeated, rfft
+from kgan.audio.signal import hz_to_mel, mel_to_hz
 
 TINY = 1e-10  # a smaller magnitude, 200 dB under full scale, is silence; keeps values and gradients finite there
 GRIFFIN_LIM_MOMENTUM = 0.99
@@ -205,15 +206,6 @@ def nearest_mel_bins(bins, sample_rate_hz):
 def _bin_centres_hz(bins, sample_rate_hz):
     highest_hz = sample_rate_hz / 2
     return np.linspace(0.0, highest_hz, bins), mel_to_hz(np.linspace(0.0, hz_to_mel(highest_hz), bins - 1))
-
-
-def hz_to_mel(frequency_hz):
-    """Return HTK's mel: 1127 ln(1 + f / 700)."""
-    return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
-
-
-def mel_to_hz(mel):
-    return 700.0 * np.expm1(np.asarray(mel) / 1127.0)
 
 
 def _summed(frames, hop_samples):

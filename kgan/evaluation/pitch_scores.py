@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import entr
 
-from kgan.audio.pitch import CLEAR_HARMONICITY, estimate_pitch
+from kgan.audio.pitch import CLEAR_HARMONICITY, estimate_pitch, midi_to_hz
 
 IN_TUNE_CENTS = 50.0
 HIGHEST_HZ = 2100.0  # where no pitch was asked for
@@ -65,7 +65,7 @@ def in_tune(audio, sample_rate_hz, pitches):
 
 
 def _found(audio, sample_rate_hz, pitches):
-    high_hz = HIGHEST_HZ if pitches is None else max(HIGHEST_HZ, 1.1 * 440 * 2 ** ((max(pitches) - 69) / 12))
+    high_hz = HIGHEST_HZ if pitches is None else max(HIGHEST_HZ, 1.1 * midi_to_hz(max(pitches)))
     return estimate_pitch(audio, sample_rate_hz, high_hz=min(high_hz, sample_rate_hz / 2))
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from kgan.audio.fourier import irfft
-from kgan.audio.harmonic import BANDS, HIGHEST, OVERLAP, PARTIAL_FLOOR, PARTIALS, HarmonicAnalysis, hann, midi_to_hz, phases
+from kgan.audio.harmonic import BANDS, HIGHEST, OVERLAP, PARTIAL_FLOOR, PARTIALS, HarmonicAnalysis, hann, phases
+from kgan.audio.pitch import midi_to_hz
 from kgan.errors import InputError
 from kgan.representations.representation import Representation
 

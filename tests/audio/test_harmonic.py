@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kgan.audio.harmonic import BANDS, PARTIAL_FLOOR, PARTIALS, HarmonicAnalysis, midi_to_hz
+from kgan.audio.harmonic import BANDS, PARTIAL_FLOOR, PARTIALS, HarmonicAnalysis
+from kgan.audio.pitch import midi_to_hz
 
 RATE_HZ, LENGTH = 16000, 8192
 ANALYSIS = HarmonicAnalysis(LENGTH, RATE_HZ)

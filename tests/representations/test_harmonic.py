@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kgan.audio.harmonic import PARTIAL_FLOOR, PARTIALS, midi_to_hz
-from kgan.audio.pitch import estimate_pitch
+from kgan.audio.harmonic import PARTIAL_FLOOR, PARTIALS
+from kgan.audio.pitch import estimate_pitch, midi_to_hz
 from kgan.errors import InputError
 from kgan.representations import Harmonic
 
