@@ -11,6 +11,7 @@ import dataclasses
 import functools
 
 import numpy as np
+import scipy.ndimage
 
 from kgan.audio.pitch import midi_to_hz
 from kgan.audio.signal import hz_to_mel, mel_to_hz
@@ -28,6 +29,7 @@ CORRECTION, CORRECTION_LIMITS = 0.7, (0.05, 8.0)  # how much of a ratio of power
 EPSILON_DB = -75.0  # beside a clip's strongest bin
 OVERLAP = 1.5  # the sum of the squares of four Hann windows that overlap
 MEL_BINS = 128  # of those whose width says which noise is as loud as a partial
+TREND_S = 0.032  # standard deviation of the Gaussian window whose mean is a level's trend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +75,14 @@ class HarmonicAnalysis:
     def averaging(self):
         """Weights `(kept frames, frames)`: means around the frames that are kept."""
         return self.interpolation.T / self.interpolation.sum(axis=0)[:, None]
+
+    @functools.cached_property
+    def trend(self):
+        """Weights `(kept frames, kept frames)` of a level's trend: its mean in a Gaussian window; a clip's ends go on."""
+        window = scipy.ndimage.gaussian_filter1d(
+            np.eye(self.frames, dtype=np.float32), TREND_S * self.sample_rate_hz / self.hop_samples, axis=1, mode="nearest"
+        )
+        return (window.T @ self.interpolation)[self.grid]
 
     @functools.cached_property
     def band_centres_hz(self):

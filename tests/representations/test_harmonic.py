@@ -92,6 +92,27 @@ def test_encode_and_decode_by_hand(playing):
         np.testing.assert_allclose(found[:, partial], level, atol=0.05)
 
 
+def test_ripples_go_and_attacks_and_tremolo_stay():
+    layer = Harmonic(components=2)
+    frames, levels = layer.levels_shape
+    time_s = layer.analysis.grid * layer.analysis.hop_samples / RATE_HZ
+    neper = np.log(10) / 20  # one decibel
+    ripple = 0.2 * neper * np.sin(2 * np.pi * 15 * time_s)
+    tremolo = 6 * neper * np.sin(2 * np.pi * 6 * time_s)
+    attack = np.where(time_s < 0.3, -40 * neper, 0.0)
+    ramp = -30 * neper * time_s
+    given = np.zeros((1, frames, levels), np.float32)
+    given[0, :, :4] = np.stack([ripple, tremolo, attack, ramp], axis=1)
+    made = layer.without_ripples(tf.constant(given)).numpy()[0]
+    assert np.all(made[:, 4:] == 0)
+    assert np.abs(made[slice(20, -20), 0]).max() < 0.03 * neper  # a deviation d becomes d^3 / (d^2 + 0.87^2), a twentieth of 0.2
+    middle = slice(20, -20)
+    assert made[middle, 1].std() > 0.9 * tremolo[middle].std()
+    near = np.abs(time_s - 0.3) < 0.01
+    np.testing.assert_allclose(made[near, 2], attack[near], atol=0.1 * neper)
+    np.testing.assert_allclose(made[middle, 3], ramp[middle], atol=0.01 * neper)
+
+
 @pytest.mark.parametrize("duration_s", [0.003, 0.1, 0.5, 2.5])
 @pytest.mark.parametrize("pitch", [40.25, 60.5, 100.0])
 def test_it_plays_any_pitch_for_any_time(playing, pitch, duration_s):
