@@ -105,6 +105,9 @@ class Gan(Section):
     n_critic: PositiveInt = Field(description="critic steps in an iteration")
     latent_distribution: Literal["normal", "uniform"] = Field(description="normal: N(0, 1); uniform: U(-1, 1)")
     ema_decay: Fraction | None = Field(description="of the running average of the generator's weights; null: none")
+    reconstruction_weight: Annotated[float, Field(ge=0)] = Field(
+        description="in the generator's loss, of the squared distance from a real example to the nearest fake with its labels"
+    )
     clip_value: Positive | None = Field(description="wgan: largest weight of the critic")
     gradient_penalty_weight: Positive | None = Field(description="wgan_gp: lambda")
     r1_gamma: Positive | None = Field(description="r1: weight of the penalty on slopes at real examples")

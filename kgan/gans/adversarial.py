@@ -13,6 +13,7 @@ from kgan.noise import DISTRIBUTIONS, folded_seed, latent_noise
 
 CONDITIONINGS = ("auxiliary", "projection")
 LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
+CANDIDATES = 4  # fakes of which the nearest to a real example is taken
 
 
 class AdversarialModel(TwoNetworks):
@@ -26,6 +27,10 @@ class AdversarialModel(TwoNetworks):
     says of the labels, `(batch, labels.width)`, is by `conditioning`:
     `"auxiliary"`: logits of a classifier, which learns from real examples what the generator then has to satisfy;
     `"projection"`: scores of an example as one of each label; that of its own is added to its score.
+
+    With a `reconstruction_weight` the generator also learns from each real example directly: of four fakes with its labels the
+    nearest is drawn to it, by the squared distance. Where labels leave a choice, the fakes share the real examples among
+    them, so that latents still matter.
 
     A new GAN says what its losses are of scores, `critic_loss` and `generator_loss`, or of examples, `compute_critic_loss`
     and `compute_generator_loss`, and lists in `term_names` what is reported of them. What the regularizers of a
@@ -45,6 +50,8 @@ class AdversarialModel(TwoNetworks):
         labels: `Labels`; None for none.
         conditioning: `"auxiliary"` or `"projection"`.
         auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
+        reconstruction_weight: in the generator's loss, of the mean squared distance from a real example to the nearest fake
+            of several; 0 for none.
         **kwargs: those of `keras.Model`, such as `name`.
 
     Attributes:
@@ -63,6 +70,9 @@ class AdversarialModel(TwoNetworks):
     Reference:
         Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs". https://arxiv.org/abs/1610.09585
         Miyato and Koyama 2018, "cGANs with Projection Discriminator". https://arxiv.org/abs/1802.05637
+        Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks": a distance beside the
+        adversarial loss. https://arxiv.org/abs/1611.07004
+        Gupta et al. 2018, "Social GAN", section 3.3: that of the nearest of several. https://arxiv.org/abs/1803.10892
     """
 
     term_names = ("critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm")
@@ -79,12 +89,13 @@ class AdversarialModel(TwoNetworks):
         labels: Labels | None = None,
         conditioning: Literal["auxiliary", "projection"] = "auxiliary",
         auxiliary_weight: float = 1.0,
+        reconstruction_weight: float = 0.0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         labels = Labels() if labels is None else labels
         check_at_least(1, n_critic=n_critic)
-        check_at_least(0, auxiliary_weight=auxiliary_weight)
+        check_at_least(0, auxiliary_weight=auxiliary_weight, reconstruction_weight=reconstruction_weight)
         check_choice(DISTRIBUTIONS, latent_distribution=latent_distribution)
         check_choice(CONDITIONINGS, conditioning=conditioning)
         if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
@@ -99,6 +110,7 @@ class AdversarialModel(TwoNetworks):
         self.labels = labels
         self.conditioning = conditioning
         self.auxiliary_weight = auxiliary_weight
+        self.reconstruction_weight = reconstruction_weight
         self.latent_dim = generator.inputs[0].shape[1]
         self.classifies = labels.width > 0 and conditioning == "auxiliary"
         self.ema_generator = None
@@ -108,7 +120,9 @@ class AdversarialModel(TwoNetworks):
             self.ema_generator.trainable = False
         counter = {"dtype": "int64", "initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
         self.step = self.add_weight(name="step", shape=(), **counter)
-        names = (*self.term_names, *(LABEL_TERMS if self.classifies else ()))
+        names = [*self.term_names]
+        names += LABEL_TERMS if self.classifies else ()
+        names += ["reconstruction_loss"] if reconstruction_weight else []
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
 
@@ -137,7 +151,7 @@ class AdversarialModel(TwoNetworks):
     def train_step(self, data):
         real, labels = self._split(data)
         self._critic_steps(real, labels)
-        self.generator_step(labels[-1], folded_seed(self.seed, self.step, self.n_critic))
+        self.generator_step(real[-1], labels[-1], folded_seed(self.seed, self.step, self.n_critic))
         self._update_average()
         self.step.assign_add(1)
         return reported(self.get_metrics_result(), self.distribute_strategy)
@@ -148,10 +162,19 @@ class AdversarialModel(TwoNetworks):
         norm = _descend(gradients, self.critic_optimizer, self.critic)
         self._record(terms | {"critic_gradient_norm": norm})
 
-    def generator_step(self, labels, seed):
-        """Let the generator take a step on fake examples with these one-hot labels."""
+    def generator_step(self, real, labels, seed):
+        """Let the generator take a step on fake examples with the one-hot labels of as many real ones."""
+        if self.reconstruction_weight:
+            latents = self._latents_of_nearest(real, labels, seed)
+        else:
+            latents = self.latents(tf.shape(labels)[0], seed)
         with tf.GradientTape() as tape:
-            terms = self.compute_generator_loss(self.fake(labels, seed), labels)
+            fake = self._generated(latents, labels)
+            terms = self.compute_generator_loss(fake, labels)
+            if self.reconstruction_weight:
+                distance = tf.reduce_mean(tf.square(fake - real))
+                terms["total"] += self.reconstruction_weight * distance
+                terms["reconstruction_loss"] = distance
             loss = _scaled(terms["total"], self.generator_optimizer)
         gradients = tape.gradient(loss, self.generator.trainable_variables)
         norm = _descend(gradients, self.generator_optimizer, self.generator)
@@ -207,8 +230,19 @@ class AdversarialModel(TwoNetworks):
 
     def fake(self, labels, seed):
         """Return an example for each row of one-hot labels `(batch, labels.width)`, which may be of width 0."""
-        latents = self.latents(tf.shape(labels)[0], seed)
+        return self._generated(self.latents(tf.shape(labels)[0], seed), labels)
+
+    def _generated(self, latents, labels):
         return self.generator([latents, labels] if self.labels.width else latents, training=True)
+
+    def _latents_of_nearest(self, real, labels, seed):
+        """Return latents `(batch, latent_dim)`: of several for each real example those whose fake is the nearest to it."""
+        count = tf.shape(labels)[0]
+        latents = self.latents(CANDIDATES * count, seed)
+        fake = self._generated(latents, tf.repeat(labels, CANDIDATES, axis=0))
+        difference = tf.reshape(fake - tf.repeat(real, CANDIDATES, axis=0), (count, CANDIDATES, -1))
+        nearest = tf.argmin(tf.reduce_sum(tf.square(difference), axis=2), axis=1)
+        return tf.gather(tf.reshape(latents, (count, CANDIDATES, -1)), nearest, axis=1, batch_dims=1)
 
     def latents(self, count, seed):
         """Return random latents `(count, latent_dim)`."""
@@ -266,6 +300,7 @@ class AdversarialModel(TwoNetworks):
             "labels": self.labels.get_config(),
             "conditioning": self.conditioning,
             "auxiliary_weight": self.auxiliary_weight,
+            "reconstruction_weight": self.reconstruction_weight,
         }
 
     @classmethod

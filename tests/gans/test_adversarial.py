@@ -45,7 +45,7 @@ def test_each_phase_moves_its_own_network_alone(make_gan, gan_class):
     assert not any(moved(generator, gan.generator))
     assert moved(critic, gan.critic)[:-1] == [True] * (len(critic) - 1)
     critic = values(gan.critic)
-    gan.generator_step(tf.zeros((3, 0)), folded_seed(0, 2))
+    gan.generator_step(batch_of(gan)[:3], tf.zeros((3, 0)), folded_seed(0, 2))
     assert all(moved(generator, gan.generator))
     assert not any(moved(critic, gan.critic))
 
@@ -58,7 +58,7 @@ def test_an_iteration_is_n_critic_steps_on_their_own_examples_then_one_of_the_ge
     whole.train_step({"x": examples})
     for i in range(3):
         by_hand.critic_step(examples[3 * i : 3 * i + 3], tf.zeros((3, 0)), folded_seed(5, 0, i))
-    by_hand.generator_step(tf.zeros((3, 0)), folded_seed(5, 0, 3))
+    by_hand.generator_step(examples[6:], tf.zeros((3, 0)), folded_seed(5, 0, 3))
     for network in ("generator", "critic"):
         for mine, expected in zip(values(getattr(whole, network)), values(getattr(by_hand, network)), strict=True):
             np.testing.assert_allclose(mine, expected, atol=1e-7)
@@ -76,7 +76,7 @@ def test_generator_step_follows_its_gradient(make_gan):
         loss = -tf.reduce_mean(gan.critic(gan.generator(latents))["score"])
     gradients = tape.gradient(loss, gan.generator.trainable_variables)
     expected = [w - 0.1 * g.numpy() for w, g in zip(values(gan.generator), gradients, strict=True)]
-    gan.generator_step(tf.zeros((4, 0)), seed)
+    gan.generator_step(batch_of(gan, 4)[:4], tf.zeros((4, 0)), seed)
     for mine, hand in zip(values(gan.generator), expected, strict=True):
         np.testing.assert_allclose(mine, hand, atol=1e-7)
     result = gan.get_metrics_result()

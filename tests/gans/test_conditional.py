@@ -175,7 +175,7 @@ def test_a_critic_step_by_hand(case, conditioning, labels):
 def test_a_generator_step_by_hand(case, conditioning, labels):
     gan_class, options, loss_name = CASES[case]
     gan = linear_gan(gan_class, labels, conditioning=conditioning, **options)
-    _, one_hot = real_batch(labels)
+    real, one_hot = real_batch(labels)
     (kernel, bias), critic = in_float64(gan.generator), in_float64(gan.critic)
     inputs = first_inputs(gan, one_hot)
     of_fake = Judged(gan, inputs @ kernel + bias, one_hot)
@@ -188,7 +188,7 @@ def test_a_generator_step_by_hand(case, conditioning, labels):
     to_fake = to_outputs @ critic[0].T
     to_kernel, to_bias = inputs.T @ to_fake, np.sum(to_fake, axis=0)
     expected["generator_gradient_norm"] = np.sqrt(np.sum(to_kernel**2) + np.sum(to_bias**2))
-    gan.generator_step(tf.constant(one_hot), SEED)
+    gan.generator_step(tf.constant(real), tf.constant(one_hot), SEED)
     for mine, hand in zip(gan.generator.weights, (kernel - RATE * to_kernel, bias - RATE * to_bias), strict=True):
         np.testing.assert_allclose(mine, hand, atol=2e-5)
     terms = recorded(gan)
@@ -356,3 +356,26 @@ def test_a_critic_may_return_the_score_alone_where_there_are_no_labels(case):
     assert terms[0] == terms[1]
     for mine, other in zip(alone.critic.weights, named.critic.weights, strict=True):
         np.testing.assert_array_equal(mine.numpy(), other.numpy())
+
+
+@with_and_without_labels
+def test_the_nearest_of_four_fakes_is_drawn_to_its_real_example_by_hand(labels):
+    """Of a critic that says nothing, the reconstruction alone moves the generator."""
+    weight = 3.0
+    gan = linear_gan(labels=labels, reconstruction_weight=weight)
+    for variable in gan.critic.weights:
+        variable.assign(tf.zeros_like(variable))
+    real, one_hot = real_batch(labels)
+    kernel, bias = in_float64(gan.generator)
+    latents = latent_noise((16, LATENT_DIM), SEED, gan.latent_distribution).numpy().reshape(4, 4, LATENT_DIM).astype(np.float64)
+    inputs = np.concatenate([latents, np.repeat(one_hot[:, np.newaxis], 4, axis=1)], axis=2)
+    distances = np.sum(np.square(inputs @ kernel + bias - real[:, np.newaxis]), axis=2)
+    inputs = inputs[np.arange(4), distances.argmin(axis=1)]
+    assert len(set(distances.argmin(axis=1))) > 1
+    difference = inputs @ kernel + bias - real
+    slopes = weight * 2.0 * difference / difference.size
+    gan.generator_step(tf.constant(real), tf.constant(one_hot), SEED)
+    moved = kernel - RATE * inputs.T @ slopes, bias - RATE * slopes.sum(axis=0)
+    for mine, hand in zip(gan.generator.weights, moved, strict=True):
+        np.testing.assert_allclose(mine, hand, atol=1e-5)
+    assert recorded(gan)["reconstruction_loss"] == pytest.approx(np.mean(np.square(difference)), rel=1e-5)
