@@ -2,7 +2,7 @@
 
 The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
 model changes, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` what a representation changes, `small.yaml` and
-`full.yaml` what a size changes. `fast.yaml`, `hq.yaml` and `paper.yaml` are presets: whole experiments. A run's
+`full.yaml` what a size changes. `fast.yaml`, `hq.yaml`, `paper.yaml` and others are presets: whole experiments. A run's
 `config.yaml` holds the resolved whole.
 """
 
@@ -30,8 +30,8 @@ REPRESENTATIONS = {
 }
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
-PRESETS = ("fast", "fast_melif", "hq", "paper")
-WITHOUT_PITCH = {"fast": "fast_melif"}  # what a preset is for sounds whose pitch is not known
+PRESETS = ("fast", "fast_melif", "hq", "hq_melif", "paper")
+WITHOUT_PITCH = {"fast": "fast_melif", "hq": "hq_melif"}  # what a preset is for sounds whose pitch is not known
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -84,7 +84,7 @@ class Representation(Section):
         description="spec: log brings magnitudes into tanh's range, raw leaves them as first published"
     )
     griffin_lim_iterations: Annotated[int, Field(ge=0)] | None = Field(description="logspec, melif: when decoding")
-    components: PositiveInt | None = Field(description="harmonic: principal components of the levels of partials and noise")
+    components: PositiveInt | None = Field(description="harmonic: components of the levels of partials and noise")
 
 
 class Network(Section):

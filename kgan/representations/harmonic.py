@@ -12,7 +12,7 @@ from kgan.audio.pitch import midi_to_hz
 from kgan.errors import InputError
 from kgan.representations.representation import Representation
 
-TIME_SHAPES, LEVEL_SHAPES = 24, 112  # of the separable basis that components are found in
+TIME_SHAPES, LEVEL_SHAPES = 64, 208  # whose products components are taken from
 ATTACK, RELEASE = 0.2, 0.75  # of a clip: where its beginning ends and its key is released, as in the notes and in NSynth
 LEAST_WEIGHT = 1e-3  # of partials that hardly any pitch has
 FLOOR_MARGIN = 1.05  # of a floor's power: what noise the floor itself would make is left out
@@ -22,12 +22,13 @@ RIPPLE_DB = 0.87  # deviations of a level from its trend that are smaller are ri
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Harmonic(Representation):
-    """Harmonic plus noise, aligned to the pitch: levels of partials and of noise, as principal components.
+    """Harmonic plus noise, aligned to the pitch: levels of partials and of noise, as components of what varies.
 
     Partial k is at k times the pitch that a sound is labelled with, so that sounds of all pitches are alike. Levels are
     logarithms above a floor, at every 4 ms of the beginning and every 8 or 16 ms later, see `kgan.audio.harmonic`. A network
-    sees the strongest principal components of these pictures in the data, with a mean square of 1 over all of them.
-    Components are found among products of 24 shapes over time and 112 over levels: 99 % of what they are is in these.
+    sees components of these pictures, with a mean square of 1 over all of them: how much they hold of products of a shape
+    over time and one over levels. Shapes are the principal components of the data along each of the two, and of their
+    products the strongest are kept.
 
     Phases are not kept: partials are in tune and steady, noise is always the same noise. Neither are ripples: where a level
     deviates from its trend, its mean over 32 ms to either side, by much less than 0.87 dB, `decode` moves it to the trend.
@@ -36,7 +37,7 @@ class Harmonic(Representation):
     Args:
         length_samples, channels: those of `Representation`.
         sample_rate_hz: samples per second.
-        components: how many. Of fewer sounds those beyond their number are 0.
+        components: how many.
         **kwargs: those of `keras.Layer`.
 
     Network's shape: `(batch, components)`.
@@ -55,7 +56,7 @@ class Harmonic(Representation):
         length_samples: int = 16384,
         channels: int = 1,
         sample_rate_hz: int = 16000,
-        components: int = 512,
+        components: int = 2048,
         **kwargs: Any,
     ):
         super().__init__(length_samples, channels, **kwargs)
@@ -73,7 +74,8 @@ class Harmonic(Representation):
         self.mean = weight("mean", frames, levels)
         self.time_shapes = weight("time_shapes", frames, shapes[0])
         self.level_shapes = weight("level_shapes", levels, shapes[1])
-        self.basis = weight("basis", shapes[0] * shapes[1], components)
+        self.component_of = weight("component_of", shapes[0] * shapes[1])  # each product's; one beyond the last is none
+        self.component_of.assign(np.full(shapes[0] * shapes[1], components))
         spectra = self.analysis.noise_spectra
         self.noise = weight("noise", 2, *spectra.shape)  # a weight, so that an exported model has it once
         self.noise.assign((spectra.real, spectra.imag))
@@ -115,8 +117,7 @@ class Harmonic(Representation):
     def fit(self, levels):
         """Learn the basis from levels: a sequence of arrays `(batch, *levels_shape)` that can be gone through several times.
 
-        Principal components by the covariance, in double precision, of what the separable basis leaves: memory does not grow
-        with the number of sounds.
+        Covariances are sums in double precision: memory does not grow with the number of sounds.
         """
         count = sum(map(len, levels))
         if count < 2:
@@ -130,16 +131,18 @@ class Harmonic(Representation):
             kinds += np.einsum("ntl,ntm->lm", centred, centred, optimize=True)
         of_time = _leading(times, self.time_shapes.shape[1])
         of_levels = _leading(kinds, self.level_shapes.shape[1])
-        products = np.zeros((self.basis.shape[0],) * 2)
+        squares = np.zeros(self.component_of.shape)
         for each in levels:
             core = _core(((each - mean) * over_time[:, None] * over_levels).astype(np.float32), of_time, of_levels)
-            products += core.T @ core
-        basis = _leading(products, self.components)
-        scale = np.sqrt(np.trace(basis.T @ products @ basis) / count / self.components)
+            squares += np.square(core, dtype=np.float64).sum(axis=0)
+        strongest = np.argsort(-squares, kind="stable")[: self.components]
+        scale = np.sqrt(squares[strongest].mean() / count)
+        component_of = np.full(len(squares), self.components)
+        component_of[strongest] = np.arange(self.components)
         self.mean.assign(mean)
-        self.time_shapes.assign(of_time / over_time[:, None])
+        self.time_shapes.assign(of_time * scale / over_time[:, None])
         self.level_shapes.assign(of_levels / over_levels[:, None])
-        self.basis.assign(basis * scale)
+        self.component_of.assign(component_of)
 
     def encode(self, audio: np.ndarray | tf.Tensor, pitch: np.ndarray | tf.Tensor) -> np.ndarray:
         """Return the components of sounds; outside of a graph, a tenth of a second of a core for each.
@@ -162,9 +165,11 @@ class Harmonic(Representation):
         over_time, over_levels = self._weights()
         centred = (np.asarray(levels, np.float32) - self.mean.numpy()) * over_time[:, None] * over_levels
         of_time, of_levels = self.time_shapes.numpy() * over_time[:, None], self.level_shapes.numpy() * over_levels[:, None]
-        basis = self.basis.numpy()
+        of_time /= np.sum(np.square(of_time), axis=0)
         core = _core(centred.astype(np.float32), of_time.astype(np.float32), of_levels.astype(np.float32))
-        return core @ (basis / np.sum(np.square(basis), axis=0))
+        component_of = self.component_of.numpy()
+        kept = np.flatnonzero(component_of < self.components)
+        return core[:, kept[np.argsort(component_of[kept])]]
 
     def decode(self, x: tf.Tensor, pitch: tf.Tensor) -> tf.Tensor:
         """Return the audio of components.
@@ -213,7 +218,8 @@ class Harmonic(Representation):
         """Return the levels of components, `(batch, *levels_shape)`."""
         self._check_adapted()
         shape = (-1, self.time_shapes.shape[1], self.level_shapes.shape[1])
-        core = tf.reshape(tf.matmul(x, self.basis, transpose_b=True), shape)
+        core = tf.gather(tf.pad(x, [[0, 0], [0, 1]]), tf.cast(self.component_of, tf.int32), axis=1)
+        core = tf.reshape(core, shape)
         levels = tf.einsum("bij,ti->btj", core, tf.convert_to_tensor(self.time_shapes))
         return tf.tensordot(levels, self.level_shapes, [[2], [1]]) + self.mean
 
@@ -315,11 +321,11 @@ class Harmonic(Representation):
         return np.sqrt(of_frames), np.sqrt(np.tile(of_levels, self.channels))
 
     def _check_adapted(self):
-        basis = self.basis.value
-        if not isinstance(basis, tf.Variable):  # another tensor stands in for it, as where it is stored as float16
+        shapes = self.time_shapes.value
+        if not isinstance(shapes, tf.Variable):  # another tensor stands in for them, as where they are stored as float16
             return
         with tf.init_scope():
-            if not np.any(basis.numpy()):
+            if not np.any(shapes.numpy()):
                 raise InputError("A Harmonic must be adapted to the data first: harmonic.adapt(batches of audio and pitch).")
 
     def get_config(self):
