@@ -17,7 +17,7 @@ ATTACK, RELEASE = 0.2, 0.75  # of a clip: where its beginning ends and its key i
 LEAST_WEIGHT = 1e-3  # of partials that hardly any pitch has
 FLOOR_MARGIN = 1.05  # of a floor's power: what noise the floor itself would make is left out
 PITCHES = 128  # of MIDI
-RIPPLE_DB = 0.87  # deviations of a level from its trend that are smaller are ripples of the components
+RIPPLE_DB = 1.5  # deviations of a level from its trend that are smaller are ripples of the components
 
 
 @keras.saving.register_keras_serializable(package="kgan")
@@ -31,7 +31,7 @@ class Harmonic(Representation):
     products the strongest are kept.
 
     Phases are not kept: partials are in tune and steady, noise is always the same noise. Neither are ripples: where a level
-    deviates from its trend, its mean over 32 ms to either side, by much less than 0.87 dB, `decode` moves it to the trend.
+    deviates from its trend, its mean over 32 ms to either side, by less than 1.5 dB, `decode` moves it to the trend.
     The sum of components wavers there when real notes do not; attacks and tremolo, which deviate by more, stay.
 
     Args:
@@ -226,8 +226,8 @@ class Harmonic(Representation):
     def without_ripples(self, levels):
         """Return levels `(batch, *levels_shape)` without what deviates little from their trend, see the class."""
         trend = tf.einsum("st,btl->bsl", self.analysis.trend, levels)
-        square = tf.square(levels - trend)
-        return trend + (levels - trend) * square / (square + (RIPPLE_DB * math.log(10.0) / 20.0) ** 2)
+        fourth = (levels - trend) ** 4
+        return trend + (levels - trend) * fourth / (fourth + (RIPPLE_DB * math.log(10.0) / 20.0) ** 4)
 
     def synthesise(self, levels, pitch):
         """Return the audio `(batch, samples)` of levels `(batch, kept frames, PARTIALS + BANDS)` at pitches `(batch,)`."""
