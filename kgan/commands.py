@@ -86,6 +86,8 @@ def generate(options):
     asked = {kind: synthesizer.parsed(kind, text) for kind, text in _asked_labels(options)}
     if options.duration is not None and (options.midi or shards):
         raise InputError("--duration is for sounds in files. Received: it beside --midi or --out shards:FOLDER.")
+    if options.sample_rate and shards:
+        raise InputError(f"--sample-rate is for WAV files. Received: it beside --out {SHARDS}FOLDER.")
     if options.midi:
         return _perform(options, synthesizer, asked, out)
     combinations = math.prod(map(len, asked.values()))
@@ -113,7 +115,7 @@ def generate(options):
     rate_hz = synthesizer.sample_rate_hz
     shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
     sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))
-    write_sounds(out, audio, rate_hz, latents, sheet, synthesizer.labels.in_words(labels))
+    write_sounds(out, audio, rate_hz, latents, sheet, synthesizer.labels.in_words(labels), options.sample_rate)
     print(one_line(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}."))
     return 0
 
@@ -132,7 +134,7 @@ def _perform(options, synthesizer, asked, out):
     audio = perform(options.midi, synthesizer, labels, options.seed, progress=True)
     name = Path(options.midi).stem
     with whole_folder(out) as scratch:
-        write_wav(scratch / f"{name}.wav", audio, synthesizer.sample_rate_hz)
+        write_wav(scratch / f"{name}.wav", audio, synthesizer.sample_rate_hz, options.sample_rate)
         (scratch / f"{name}.png").write_bytes(piece(audio, synthesizer.sample_rate_hz))
     print(one_line(f"{len(audio) / synthesizer.sample_rate_hz:.1f} s of {name} are in {out}, with a picture."))
     return 0
