@@ -72,6 +72,8 @@ def _asked(options):
 def generate(options):
     """Make sounds with a run or a SavedModel; no data set is needed."""
     shards = _shards_folder(options)
+    if options.sample_rate and shards:
+        raise InputError(f"--sample-rate is for WAV files. Received: it beside --out {SHARDS}FOLDER.")
     out = None if shards else _new_folder(options, "generated")
     import_tensorflow_quietly()
     import numpy as np
@@ -86,8 +88,6 @@ def generate(options):
     asked = {kind: synthesizer.parsed(kind, text) for kind, text in _asked_labels(options)}
     if options.duration is not None and (options.midi or shards):
         raise InputError("--duration is for sounds in files. Received: it beside --midi or --out shards:FOLDER.")
-    if options.sample_rate and shards:
-        raise InputError(f"--sample-rate is for WAV files. Received: it beside --out {SHARDS}FOLDER.")
     if options.midi:
         return _perform(options, synthesizer, asked, out)
     combinations = math.prod(map(len, asked.values()))

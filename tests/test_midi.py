@@ -1,3 +1,4 @@
+import librosa
 import mido
 import numpy as np
 import pretty_midi
@@ -280,6 +281,28 @@ def test_the_command_plays_a_cut_file_and_refuses_an_empty_one(tmp_path, conditi
     (tmp_path / "empty.mid").touch()
     assert main(["generate", "model", "--midi", "empty.mid"]) == 2
     assert "A MIDI file must be a Standard MIDI File. Received: empty.mid (it is empty)." in capsys.readouterr().err
+
+
+def test_the_command_writes_notes_and_pieces_at_any_sample_rate(tmp_path, playing, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_saved_model(playing, config_yaml("normal", 8192), tmp_path / "model")
+    at_44100 = ["--seed", "3", "--family", "flute", "--sample-rate", "44100"]
+    note = ["--pitch", "60.5", "--duration", "1.3", "--count", "1"]
+    assert main(["generate", "model", *note, *at_44100, "--out", "note"]) == 0
+    audio, rate_hz = soundfile.read("note/0000.wav")
+    assert (rate_hz, len(audio)) == (44100, round(1.3 * 44100))
+    fundamental_hz = estimate_pitch(audio[None, 4410:44100], rate_hz).frequency_hz[0]
+    assert 69 + 12 * np.log2(fundamental_hz / 440) == pytest.approx(60.5, abs=0.05)
+    sound = playing.play(count=1, seed=3, labels={"pitch": 60.5, "family": 1}, duration_s=1.3)[0]
+    expected = librosa.resample(sound, orig_sr=RATE_HZ, target_sr=44100, res_type="soxr_hq")
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
+    midi_file(tmp_path / "tune.mid", [(60, 100, 0, 0.3), (62, 100, 0.3, 0.6)])
+    assert main(["generate", "model", "--midi", "tune.mid", *at_44100, "--out", "tune"]) == 0
+    audio, rate_hz = soundfile.read("tune/tune.wav")
+    piece = perform("tune.mid", playing, {"family": 1}, seed=3)
+    assert rate_hz == 44100
+    expected = librosa.resample(piece.astype(np.float32), orig_sr=RATE_HZ, target_sr=44100, res_type="soxr_hq")
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
 
 
 def test_the_command_writes_the_piece_and_its_picture(tmp_path, conditional, monkeypatch, capsys):

@@ -88,7 +88,7 @@ def test_the_page_is_all_from_here(address):
     page = requests.get(address + "/", timeout=10)
     assert page.headers["content-security-policy"] == "default-src 'self'"
     assert page.headers["cache-control"] == "no-store"
-    for name in ("page.js", "draw.js", "keyboard.js", "sequencer.js", "sounds.js", "page.css", "icon.svg"):
+    for name in ("page.js", "draw.js", "keyboard.js", "sequencer.js", "sounds.js", "wheel.js", "page.css", "icon.svg"):
         answer = requests.get(f"{address}/{name}", timeout=10)
         assert answer.status_code == 200
         assert "https://" not in answer.text
