@@ -123,7 +123,7 @@ class Client:
     ) -> np.ndarray:
         """Return notes of any pitch and duration that the server makes, see `kgan.Synthesizer.play`.
 
-        The first call asks for a clip, too, which tells the sample rate. A server that joins requests to batches makes no notes.
+        The first call asks for a clip, too, which tells the sample rate. A server that joins requests to batches plays none.
 
         Args:
             latents, labels, count, seed: those of `generate`; but `pitch` is a number or `(count,)` numbers that need not be
@@ -137,8 +137,8 @@ class Client:
             Audio, float32 `(count, samples[, channels])` in [-1, 1].
 
         Raises:
-            InputError: the model makes no notes, a pitch is not from 0 to 127, a duration not above 0 and at most 60 s, a bend not
-                finite, there are not as many pitches or bends as latents; or as by `generate`.
+            InputError: the model plays no notes, a pitch is not from 0 to 127, a duration not above 0 and at most 60 s, a bend
+                not finite, there are not as many pitches or bends as latents; or as by `generate`.
             ConnectionError: as by `generate`.
             TimeoutError: as by `generate`.
         """

@@ -215,18 +215,24 @@ def test_it_plays_latents_eight_at_once(player):
     ("asked", "message"),
     [
         ({"labels": {"pitch": 128}}, "`pitch` must be from 0 to 127. Received: 128 to 128."),
-        ({"labels": {"pitch": np.arange(60, 63)}}, "`pitch` must be a number, or one for each latent, and finite. Received: [60 61"),
+        (
+            {"labels": {"pitch": np.arange(60, 63)}},
+            "`pitch` must be a number, or one for each latent, and finite. Received: [60 61",
+        ),
         ({"labels": {"pitch": 126.5}}, "`pitch` must be below half the sample rate, 8000 Hz. Received: 126.5, which is 12,"),
         ({"duration_s": 0}, "`duration_s` must be above 0 and at most 60. Received: 0."),
         ({"duration_s": 60.1}, "`duration_s` must be above 0 and at most 60. Received: 60.1."),
-        ({"bend_semitones": [0, np.nan]}, "`bend_semitones` must be (points,) or (latents, points) numbers, and finite. Received"),
+        (
+            {"bend_semitones": [0, np.nan]},
+            "`bend_semitones` must be (points,) or (latents, points) numbers, and finite. Received",
+        ),
         ({"bend_semitones": np.zeros((3, 4))}, "`bend_semitones` must be (points,) or (latents, points) numbers, and finite."),
         ({"labels": {"family": 7}}, "`family` must be one of bass, flute. Received:"),
         ({"latents": np.zeros((2, 8)), "count": 2}, "There are as many sounds as latents. Received: count=2 beside latents."),
     ],
 )
 def test_notes_that_are_refused_by_it_as_by_the_model(player, asked, message):
-    client, synthesizer, stand_in = player
+    client, synthesizer, _ = player
     asked = {"count": 2} | asked if "latents" not in asked else asked
     for maker in (client, synthesizer):
         with pytest.raises(InputError) as raised:

@@ -101,14 +101,15 @@ function play(note, { gain = 1, event = null, real = false, key = false } = {}) 
 }
 
 function show({ buffer, name }, real, note, waitedMs) {
-  const samples = buffer.getChannelData(0).subarray(0, Math.round(model.clip_s * buffer.sampleRate));
+  const all = buffer.getChannelData(0);
+  const samples = all.subarray(0, Math.round(model.clip_s * buffer.sampleRate));  // of a held note as much as of others
   const status = element("status");
   const what = real ? `B, a real one: ${name}` : `A, generated${pitched ? `: ${noteName(note)}` : ""}`;
   status.textContent = `${what}. Heard ${Math.round(waitedMs)} ms after the key.`;
   Object.assign(status.dataset, { latencyMs: waitedMs, peak: samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0), real });
   requestAnimationFrame(() => {
     drawWave(element("wave"), samples);
-    drawSpectrogram(element("spectrogram"), samples);
+    drawSpectrogram(element("spectrogram"), all, samples.length);
   });
 }
 
