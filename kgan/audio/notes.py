@@ -12,7 +12,7 @@ NOT_PLAYED = "Notes of any pitch and duration need a generator over --repr harmo
 
 
 def note_batches(latents, pitch, duration_s, bend_semitones, others, sample_rate_hz):
-    """Return batches of notes: `latents`, `pitch`, `duration_s`, `bend_semitones` and labels, as the signature `play` takes them.
+    """Return batches of notes, `{name: array}`, as the signature `play` takes them.
 
     Args:
         latents: `(count, latent_dim)`.
@@ -28,13 +28,8 @@ def note_batches(latents, pitch, duration_s, bend_semitones, others, sample_rate
     """
     count = len(latents)
     pitch = _spread("pitch", pitch, count, "a number, or one for each latent")
-    bend = _spread(
-        "bend_semitones",
-        0.0 if bend_semitones is None else bend_semitones,
-        count,
-        "(points,) or (latents, points) numbers",
-        points=True,
-    )
+    bend = 0.0 if bend_semitones is None else bend_semitones
+    bend = _spread("bend_semitones", bend, count, "(points,) or (latents, points) numbers", points=True)
     if not np.all((pitch >= 0) & (pitch <= HIGHEST_PITCH)):
         raise InputError(f"`pitch` must be from 0 to {HIGHEST_PITCH}. Received: {pitch.min():g} to {pitch.max():g}.")
     if midi_to_hz(pitch.max()) >= sample_rate_hz / 2:

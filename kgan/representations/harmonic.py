@@ -209,7 +209,7 @@ class Harmonic(Representation):
             place = tf.linspace(0.0, tf.cast(points - 1, tf.float32), count)
             return sounding(_between(bend_semitones[:, :, tf.newaxis], place)[:, :, 0])
 
-        # A note of a steady pitch takes a seventh of the time.
+        # A steady pitch needs one table of sines, not one for each frame.
         return tf.cond(tf.equal(points, 1), lambda: sounding(bend_semitones[:, 0][:, tf.newaxis]), bent)
 
     def levels(self, x):
