@@ -128,7 +128,7 @@ def _parser():
         subparsers, "generate", commands.generate, "kgan generate runs/drums --count 64 --seed 7 --out drums\n"
         "kgan generate runs/fast_notes --pitch 48-72 --family organ\n"
         "kgan generate saved_models/NAME --interpolate 8\n"
-        "kgan generate saved_models/NAME --midi prelude.mid --family organ\n"
+        "kgan generate saved_models/NAME --midi prelude.mid --family organ --sample-rate 44100\n"
         "kgan generate saved_models/NAME --count 1000000 --out shards:million     # goes on after an interruption"
     )  # fmt: skip
     command.add_argument("source", help="a run folder or a SavedModel")
@@ -157,6 +157,12 @@ def _parser():
         type=float,
         metavar="S",
         help="seconds of a note, with a generator over --repr harmonic [that of its clips]",
+    )
+    command.add_argument(
+        "--sample-rate",
+        type=_integer(1, 384_000),
+        metavar="HZ",
+        help="of the WAV files; resampling adds nothing above half the rate that the generator was trained at [that rate]",
     )
     _add_best(command)
 

@@ -72,6 +72,8 @@ def _asked(options):
 def generate(options):
     """Make sounds with a run or a SavedModel; no data set is needed."""
     shards = _shards_folder(options)
+    if options.sample_rate and shards:
+        raise InputError(f"--sample-rate is for WAV files. Received: it beside --out {SHARDS}FOLDER.")
     out = None if shards else _new_folder(options, "generated")
     import_tensorflow_quietly()
     import numpy as np
@@ -113,7 +115,7 @@ def generate(options):
     rate_hz = synthesizer.sample_rate_hz
     shown = {kind: values[:SHOWN_CLIPS] for kind, values in labels.items()}
     sheet = contact_sheet(audio, rate_hz, synthesizer.levels_db(latents[:SHOWN_CLIPS], shown))
-    write_sounds(out, audio, rate_hz, latents, sheet, synthesizer.labels.in_words(labels))
+    write_sounds(out, audio, rate_hz, latents, sheet, synthesizer.labels.in_words(labels), options.sample_rate)
     print(one_line(f"{len(audio)} sounds, their latents{', labels' if labels else ''} and a contact sheet are in {out}."))
     return 0
 
@@ -132,7 +134,7 @@ def _perform(options, synthesizer, asked, out):
     audio = perform(options.midi, synthesizer, labels, options.seed, progress=True)
     name = Path(options.midi).stem
     with whole_folder(out) as scratch:
-        write_wav(scratch / f"{name}.wav", audio, synthesizer.sample_rate_hz)
+        write_wav(scratch / f"{name}.wav", audio, synthesizer.sample_rate_hz, options.sample_rate)
         (scratch / f"{name}.png").write_bytes(piece(audio, synthesizer.sample_rate_hz))
     print(one_line(f"{len(audio) / synthesizer.sample_rate_hz:.1f} s of {name} are in {out}, with a picture."))
     return 0

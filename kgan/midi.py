@@ -1,5 +1,6 @@
 """MIDI files performed by a generator that was trained with the label pitch."""
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -9,18 +10,20 @@ import numpy as np
 from scipy.signal import correlate
 from tqdm import tqdm
 
+from kgan.audio.notes import LONGEST_NOTE_S
 from kgan.audio.pitch import midi_to_hz
 from kgan.data.notes import HELD, PROGRAMS
 from kgan.errors import InputError
 from kgan.labels import ANY
 from kgan.midi_file import read_midi
-from kgan.synthesizer import BATCH_SIZE, LONGEST_NOTE_S, Synthesizer, interpolate
+from kgan.synthesizer import BATCH_SIZE, Synthesizer, interpolate
 
 LONGEST_S = 3600  # of a piece, which is mixed in memory
 ANCHOR_S = 4.0  # between the latents that a path goes through
 STEPS = 16  # from one of them to the next: a quarter of a second each
 RELEASE_S = 0.05  # fade of a note that ends before its clip does
 CROSSFADE_S = 0.05  # of the joints in a note that lasts longer than its clip
+BEND_S = 0.005  # between the points of a bend, at most
 STEADY = (0.35, 0.7)  # of a clip: behind the attack, and before the key is released at `HELD`
 STEADY_DB = 1.0  # a fall of less than this from one end of a loop to the other is that of a tone that does not decay
 
@@ -41,10 +44,11 @@ def perform(
       and the nearest label `velocity` where the generator has labels of that kind.
     - A note shorter than its clip fades out within 50 ms after the key is released. A longer one repeats its clip's steady
       part, softer each time where the sound decays, and then ends as the clip does.
-    - The sustain pedal holds notes until it is released or their key is struck again. Pitch bends, aftertouch, volume, pan
-      and all other controllers are left out: the generator makes no such sounds.
-    - Notes that the generator has no pitch for are transposed by octaves; drums are left out.
-    - A generator over harmonic plus noise plays every pitch, and every note as long as it is held; nothing is repeated.
+    - The sustain pedal holds notes until it is released or their key is struck again. Aftertouch, volume, pan and all other
+      controllers are left out: the generator makes no such sounds.
+    - Notes that the generator has no pitch for are transposed by octaves; drums and pitch bends are left out.
+    - A generator over harmonic plus noise plays every pitch and pitch bend, and every note as long as it is held; nothing is
+      repeated.
     - A file that is cut short or broken is played as far as it can be read: see `kgan.midi_file.read_midi`.
     - A line on the console says how much is left out or transposed, and where a file breaks off.
     - A mix that is louder than full scale is brought down to it, as a whole.
@@ -84,7 +88,7 @@ def perform(
         )
     if "pitch" in (labels or {}):
         raise InputError(f"The pitches are those of the MIDI file. Received: pitch {labels['pitch']} beside it.")
-    notes, programs = read_midi(midi_path)
+    notes, programs = read_midi(midi_path, bends=synthesizer.plays)
     last_s = max(note.end_s for note in notes)
     if last_s > LONGEST_S:
         raise InputError(f"A MIDI file must last an hour at most. Received: {midi_path} of {last_s:.0f} s.")
@@ -120,8 +124,10 @@ def _played(synthesizer, notes, latents, labels):
     """Yield the sound of each note as a generator plays it that can: as long as it is held, and its release."""
     for i, note in enumerate(notes):
         own = {kind: values[i] for kind, values in labels.items()} | {"pitch": note.pitch}
-        duration_s = max(note.end_s - note.start_s, 0.0) + (1 - HELD) * synthesizer.clip_s
-        yield synthesizer.play(latents[i : i + 1], own, duration_s=min(duration_s, LONGEST_NOTE_S))[0]
+        duration_s = min(max(note.end_s - note.start_s, 0.0) + (1 - HELD) * synthesizer.clip_s, LONGEST_NOTE_S)
+        bend = note.bend(np.linspace(note.start_s, note.start_s + duration_s, math.ceil(duration_s / BEND_S) + 1))
+        bend = bend if np.ptp(bend) else bend[:1]
+        yield synthesizer.play(latents[i : i + 1], own, duration_s=duration_s, bend_semitones=bend)[0]
 
 
 def _looped(synthesizer, notes, latents, labels):

@@ -1,6 +1,7 @@
 """The notes of a Standard MIDI File, in seconds. A broken file is read as far as it can be; what is left out is said."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,11 @@ BEAT_US = 500_000  # until the file gives a tempo: 120 beats a minute
 DRUMS = 9  # channel 10, counted from 1
 PEDAL, PEDAL_DOWN = 64, 64  # the sustain pedal's controller, and the least of its values that holds notes
 ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123  # those above the last release all keys, too
-UNHEARD = {0, 32, 6, 38, *range(96, 102), *range(120, 128)}  # controllers that choose banks, parameters and modes
+DATA, DATA_FINE, PARAMETER_FINE, PARAMETER = 6, 38, 100, 101  # controllers that set a registered parameter
+OTHER_PARAMETERS = (98, 99)  # those that are not registered
+BEND_RANGE = (0, 0)  # the parameter: semitones, and cents
+USUAL_RANGE, WHOLE_BEND = 2.0, 8192  # semitones of a whole bend until the file sets them; its value
+UNHEARD = {0, 32, DATA, DATA_FINE, *range(96, 102), *range(120, 128)}  # controllers that choose banks, parameters and modes
 LINES = {  # what is said of what is left out: how many there are, in which file
     "drums": "Left out: {} notes of drums, which have no pitch.",
     "bends": "Left out: {} pitch bends in {}, which the generator cannot make.",
@@ -34,6 +39,7 @@ class Note(NamedTuple):
     velocity: int
     start_s: float
     end_s: float
+    bend: Callable = np.zeros_like  # from times in seconds, `(n,)`, to the semitones by which its channel is higher
 
 
 class _Struck(NamedTuple):
@@ -48,12 +54,13 @@ class _Struck(NamedTuple):
     is_again: bool = False  # its key was still down from the note before
 
 
-def read_midi(path):
+def read_midi(path, bends=False):
     """Read the notes of a Standard MIDI File. What is left out is written to the console, one line for each kind.
 
     - Tempo changes count on whichever track they are. The tracks of format 2 are played one after another.
     - An instrument is a program on a channel of a track. The sustain pedal holds all notes of its channel; a track that gives
       no program for a channel has the one that another track gave.
+    - A pitch bend is that of its channel, over two semitones unless the file sets another range (registered parameter 0).
     - A key that is struck again ends the note before, and the next release ends the new one. A note that nothing ends, or
       that a pedal holds which is never released, lasts until the end of its track.
     - Tracks are found by their mark, MTrk: neither their lengths nor their number need be right. A track that breaks off is
@@ -61,6 +68,7 @@ def read_midi(path):
 
     Args:
         path: of the file. A file inside another, as RIFF's RMID has it, is found.
+        bends: whether pitch bends are performed; others are counted as left out.
 
     Returns:
         A list of `Note`, without drums, in the order of their onsets; the instruments' General MIDI programs, from 0.
@@ -75,6 +83,8 @@ def read_midi(path):
     except BrokenError as error:
         raise InputError(f"A MIDI file must be a Standard MIDI File. Received: {path} ({error}).") from error
     notes, programs = _notes(tracks, form, division, left_out)
+    if bends:
+        del left_out["bends"]
     for kind, line in LINES.items():
         if left_out[kind]:
             tqdm.write(line.format(left_out[kind], name))
@@ -115,11 +125,14 @@ def _notes(tracks, form, division, left_out):
         for _, track, message in messages:
             player.play(track, message)
         player.finish({i: track.end for i, track in part})
-        struck += [(note, start_s + seconds(note.start), start_s + seconds(note.end)) for note in player.notes]
+        bends = {channel: _bend(changes, seconds, start_s) for channel, changes in player.bends.items()}
+        for note in player.notes:
+            bend = bends.get(note.instrument[1], np.zeros_like)
+            struck.append((note, start_s + seconds(note.start), start_s + seconds(note.end), bend))
         start_s += seconds(max(track.end for _, track in part))
     struck.sort(key=lambda each: each[0].instrument[0])  # by tracks
     numbers = {instrument: i for i, instrument in enumerate(dict.fromkeys(note.instrument for note, *_ in struck))}
-    notes = [Note(numbers[note.instrument], note.pitch, note.velocity, *times_s) for note, *times_s in struck]
+    notes = [Note(numbers[note.instrument], note.pitch, note.velocity, *others) for note, *others in struck]
     return sorted(notes, key=lambda note: note.start_s), [program for _, _, program in numbers]
 
 
@@ -141,12 +154,20 @@ def _clock(messages, division, left_out):
     return seconds
 
 
+def _bend(changes, seconds, start_s):
+    """Return the function from times in seconds to semitones that changes `(tick, semitones)` of a channel make."""
+    times_s = np.array([start_s + seconds(tick) for tick, _ in changes])
+    semitones = np.array([0.0, *(semitones for _, semitones in changes)])
+    return lambda time_s: semitones[np.searchsorted(times_s, time_s, side="right")]
+
+
 class _Player:
     """Plays messages in their order. Channels belong to all tracks, keys to one."""
 
     def __init__(self, left_out):
         self.ports, self.programs, self.pedals, self.sounding = {}, {}, {}, {}
-        self.notes, self.left_out = [], left_out
+        self.wheels, self.ranges, self.parameters = {}, {}, {}  # of channels
+        self.notes, self.bends, self.left_out = [], defaultdict(list), left_out
 
     def play(self, track, message):
         """Play a message of a track."""
@@ -168,6 +189,8 @@ class _Player:
             self.left_out["controllers"] += message.control not in (PEDAL, *UNHEARD)
         elif message.type == "pitchwheel":
             self.left_out["bends"] += message.pitch != 0
+            self.wheels[channel] = message.pitch / WHOLE_BEND
+            self._bend(channel, message.time)
         else:
             self.left_out["touches"] += 1
 
@@ -196,7 +219,26 @@ class _Player:
         else:
             self._end(key, time)
 
+    def _bend(self, channel, time):
+        self.bends[channel].append((time, self.wheels.get(channel, 0.0) * self.ranges.get(channel, USUAL_RANGE)))
+
+    def _set_parameter(self, channel, message):
+        """Follow the controllers that choose a parameter and set it; that of the bend's range is heard."""
+        if message.control in (PARAMETER, PARAMETER_FINE):
+            high, low = self.parameters.get(channel, (None, None))
+            self.parameters[channel] = (message.value, low) if message.control == PARAMETER else (high, message.value)
+        elif message.control in OTHER_PARAMETERS:
+            self.parameters[channel] = (None, None)
+        elif message.control in (DATA, DATA_FINE) and self.parameters.get(channel) == BEND_RANGE:
+            semitones = int(self.ranges.get(channel, USUAL_RANGE))
+            self.ranges[channel] = message.value if message.control == DATA else semitones + message.value / 100
+            self._bend(channel, message.time)
+
     def _control(self, channel, message):
+        self._set_parameter(channel, message)
+        if message.control == RESET_CONTROLLERS:
+            self.wheels[channel], self.parameters[channel] = 0.0, (None, None)
+            self._bend(channel, message.time)
         keys = [key for key in self.sounding if key[1] == channel]
         if message.control in (PEDAL, ALL_SOUND_OFF, RESET_CONTROLLERS):
             self.pedals[channel] = message.control == PEDAL and message.value >= PEDAL_DOWN

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from kgan.audio.files import wav_names, write_wav
 from kgan.audio.fourier import portable
-from kgan.audio.pitch import midi_to_hz
+from kgan.audio.notes import HIGHEST_PITCH, NOT_PLAYED, note_batches
+from kgan.audio.signal import checked_rate_hz
 from kgan.errors import InputError
 from kgan.files import new_folder, whole_folder
 from kgan.gans.adversarial import AdversarialModel
@@ -23,8 +24,6 @@ from kgan.noise import folded_seed, latent_noise
 from kgan.representations import Representation
 
 BATCH_SIZE = 64  # sounds made at once by `generate`
-NOTES_AT_ONCE, LONGEST_NOTE_S = 8, 60  # by `play`
-HIGHEST_PITCH = 127  # of MIDI
 
 
 @runtime_checkable
@@ -49,6 +48,26 @@ class SoundMaker(Protocol):
             float32 `(count, samples[, channels])`.
         """
 
+    def play(
+        self,
+        latents: np.ndarray | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        duration_s: float | None = None,
+        bend_semitones: Any = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return notes of any pitch and duration.
+
+        Args:
+            latents, labels, count, seed, duration_s, bend_semitones, progress: those of `Synthesizer.play`.
+
+        Returns:
+            float32 `(count, samples[, channels])`.
+        """
+
     def write_wavs(
         self,
         folder: str | Path,
@@ -57,12 +76,13 @@ class SoundMaker(Protocol):
         *,
         count: int | None = None,
         seed: int = 0,
+        sample_rate_hz: int | None = None,
         progress: bool = False,
     ) -> list[Path]:
         """Write WAV files to a new folder.
 
         Args:
-            folder, latents, labels, count, seed, progress: those of `Synthesizer.write_wavs`.
+            folder, latents, labels, count, seed, sample_rate_hz, progress: those of `Synthesizer.write_wavs`.
 
         Returns:
             Their paths.
@@ -146,32 +166,19 @@ class Synthesizer:
 
         Raises:
             InputError: the generator cannot play, see `plays`, a pitch is not from 0 to 127, a duration not above 0 and at most
-                60 s; or as by `generate`.
+                60 s, a bend not finite, there are not as many pitches or bends as latents; or as by `generate`.
         """
         if not self.plays:
-            raise InputError(
-                "Notes of any pitch and duration need a generator over --repr harmonic. Received: one over another."
-            )
+            raise InputError(NOT_PLAYED)
         labels = dict(labels or {})
         pitch = labels.pop("pitch", None)
         latents, chosen = self._chosen(latents, labels, count, seed)
         others = {kind: values for kind, values in chosen.items() if kind != "pitch"}
         pitch = chosen["pitch"] if pitch is None else self._numbers("pitch", pitch)
-        pitch = np.asarray(pitch, np.float32) + np.zeros(len(latents), np.float32)
         duration_s = self.clip_s if duration_s is None else duration_s
-        bend = np.atleast_2d(np.asarray(0.0 if bend_semitones is None else bend_semitones, np.float32))
-        bend = np.broadcast_to(bend, (len(latents), bend.shape[1]))
-        if not np.all((pitch >= 0) & (pitch <= HIGHEST_PITCH)):
-            raise InputError(f"`pitch` must be from 0 to {HIGHEST_PITCH}. Received: {pitch.min():g} to {pitch.max():g}.")
-        if midi_to_hz(pitch.max()) >= self.sample_rate_hz / 2:
-            rule = f"`pitch` must be below half the sample rate, {self.sample_rate_hz / 2:g} Hz."
-            raise InputError(f"{rule} Received: {pitch.max():g}, which is {midi_to_hz(pitch.max()):,.0f} Hz.")
-        if not 0 < duration_s <= LONGEST_NOTE_S:
-            raise InputError(f"`duration_s` must be above 0 and at most {LONGEST_NOTE_S}. Received: {duration_s}.")
-        given = [latents, pitch, bend, *others.values()]
-        batches = [[tf.constant(each[i : i + NOTES_AT_ONCE]) for each in given] for i in range(0, len(latents), NOTES_AT_ONCE)]
-        duration, bar = tf.constant(duration_s, tf.float32), tqdm(batches, "Playing", unit="batch", disable=not progress)
-        return np.concatenate([self.notes(*batch[:2], duration, *batch[2:]).numpy() for batch in bar])
+        batches = note_batches(latents, pitch, duration_s, bend_semitones, others, self.sample_rate_hz)
+        bar = tqdm(batches, "Playing", unit="batch", disable=not progress)
+        return np.concatenate([self.notes(*map(tf.constant, batch.values())).numpy() for batch in bar])
 
     def notes(self, latents, pitch, duration_s, bend_semitones, *labels):
         """Return the audio of notes as tensors, `(batch, samples[, channels])`, see `play`.
@@ -269,6 +276,7 @@ class Synthesizer:
         *,
         count: int | None = None,
         seed: int = 0,
+        sample_rate_hz: int | None = None,
         progress: bool = False,
     ) -> list[Path]:
         """Write 16-bit WAV files to a new folder.
@@ -276,18 +284,21 @@ class Synthesizer:
         Args:
             folder: it must not exist.
             latents, labels, count, seed, progress: those of `Synthesizer.generate`.
+            sample_rate_hz: of the files, 1 to 384,000; None for that of the audio. Resampling adds nothing above half the rate
+                that the generator was trained at.
 
         Returns:
             Their paths.
 
         Raises:
-            InputError: the folder exists, or as by `generate`.
+            InputError: the folder exists, the rate is another, or as by `generate`.
         """
         folder = new_folder(folder)
+        file_rate_hz = self.sample_rate_hz if sample_rate_hz is None else checked_rate_hz(sample_rate_hz)
         audio = self.generate(latents, labels, count=count, seed=seed, progress=progress)
         with whole_folder(folder) as scratch:
             for name, clip in zip(wav_names(len(audio)), audio, strict=True):
-                write_wav(scratch / name, clip, self.sample_rate_hz)
+                write_wav(scratch / name, clip, self.sample_rate_hz, file_rate_hz)
         return [folder / name for name in wav_names(len(audio))]
 
     def _chosen(self, latents, labels, count, seed):

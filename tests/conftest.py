@@ -16,8 +16,8 @@ from kgan.cli import main
 from kgan.data.sounds import Sounds, to_int16
 from kgan.gans import WGANGP
 from kgan.labels import Labels
-from kgan.networks import wave_critic, wave_generator
-from kgan.representations import Wave
+from kgan.networks import vector_critic, vector_generator, wave_critic, wave_generator
+from kgan.representations import Harmonic, Wave
 from kgan.synthesizer import GANSynthesizer
 
 LENGTH, DIM, LATENT_DIM = 1024, 4, 8
@@ -77,6 +77,24 @@ def conditional():
     generator = wave_generator(64, dim=4, latent_dim=LATENT_DIM, label_width=labels.width)
     gan = WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels)
     return GANSynthesizer(gan, Wave(64), 16000), generator
+
+
+@pytest.fixture(scope="session")
+def playing():
+    """A synthesizer that plays notes, which hold steady; latents and families change the levels of their ten partials."""
+    keras.utils.set_random_seed(1)
+    harmonic = Harmonic(8192, components=4)
+    mean, over_levels = np.full(harmonic.levels_shape, -20.0), np.zeros(harmonic.level_shapes.shape)
+    mean[:, :10], over_levels[:10, :10] = -2 - np.log(np.arange(1, 11)), np.eye(10)
+    harmonic.mean.assign(mean)
+    harmonic.time_shapes.assign(np.eye(1, harmonic.time_shapes.shape[1]).repeat(len(mean), axis=0))
+    harmonic.level_shapes.assign(over_levels)
+    harmonic.basis.assign(np.random.default_rng(0).normal(scale=0.2, size=harmonic.basis.shape))
+    columns = {"pitch": [60, 62, 60, 64], "family": [1, 1, 0, 0]}
+    labels = Labels(columns, names={"family": ["bass", "flute"]})
+    generator = vector_generator(4, dim=8, latent_dim=LATENT_DIM, label_width=labels.width)
+    gan = WGANGP(generator, vector_critic(4, dim=8, label_width=labels.width), labels=labels)
+    return GANSynthesizer(gan, harmonic, 16000)
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,13 @@ BAD = {
     "benchmark of what is not": (["benchmark", "nothing"], "invalid choice: 'nothing'"),
     "count out of range": (["generate", "x", "--count", "0"], "must be from 1 to 1000000. Received: 0"),
     "no number": (["generate", "x", "--count", "abc"], "argument --count: invalid integer value: 'abc'"),
+    "no sample rate": (["generate", "x", "--sample-rate", "0"], "--sample-rate: must be from 1 to 384000. Received: 0"),
+    "a negative one": (["generate", "x", "--sample-rate", "-8000"], "--sample-rate: must be from 1 to 384000. Received: -8000"),
+    "one too high": (["generate", "x", "--sample-rate", "384001"], "--sample-rate: must be from 1 to 384000. Received: 384001"),
+    "of shards": (
+        ["generate", "x", "--sample-rate", "8000", "--out", "shards:y"],
+        "is for WAV files. Received: it beside --out",
+    ),
     "two ways at once": (["generate", "x", "--count", "1", "--interpolate", "3"], "not allowed with argument"),
     "no command": (["trian"], "invalid choice: 'trian'"),
     "no such config": (["train", "--config", "no.yaml"], "must be a readable YAML file. Received: no.yaml"),

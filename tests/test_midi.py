@@ -1,3 +1,4 @@
+import librosa
 import mido
 import numpy as np
 import pretty_midi
@@ -42,8 +43,8 @@ class Playing(Player):
 
     plays = True
 
-    def play(self, latents, labels, duration_s):
-        self.asked.append(labels | {"duration_s": duration_s})
+    def play(self, latents, labels, duration_s, bend_semitones):
+        self.asked.append(labels | {"duration_s": duration_s, "bend_semitones": bend_semitones})
         time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
         return 0.5 * np.sin(2 * np.pi * pretty_midi.note_number_to_hz(labels["pitch"]) * time_s)[None]
 
@@ -92,6 +93,65 @@ def test_a_generator_that_plays_holds_notes_of_any_pitch_as_long_as_their_keys(t
     asked = Playing(labels=Labels({"pitch": [60, 60], "velocity": [50, 100]}))
     perform(midi_file(tmp_path / "other.mid", [(60, 127, 0.0, 0.3)]), asked, {"velocity": 50})
     assert asked.asked[0]["velocity"] == 50
+
+
+RANGE_12 = [("control_change", {"control": control, "value": value}) for control, value in ((101, 0), (100, 0), (6, 12))]
+
+
+def bent_file(path, *messages):
+    """Write a file of one track: (seconds, type, attributes) of its messages, in order."""
+    track, ticks = mido.MidiTrack(), 0
+    for time_s, kind, attributes in messages:
+        track.append(mido.Message(kind, time=round(960 * time_s) - ticks, **attributes))
+        ticks = round(960 * time_s)
+    file = mido.MidiFile(ticks_per_beat=480)
+    file.tracks.append(track)
+    file.save(path)
+    return path
+
+
+def wheel(time_s, value, channel=0):
+    return time_s, "pitchwheel", {"pitch": value, "channel": channel}
+
+
+def key(time_s, kind, channel=0, note=60):
+    return time_s, kind, {"note": note, "velocity": 127, "channel": channel}
+
+
+@pytest.mark.parametrize(
+    ("messages", "before", "after"),
+    [
+        ([key(0, "note_on"), wheel(1, 4096), key(2, "note_off")], 60, 61),
+        ([*((0, *each) for each in RANGE_12), key(0, "note_on"), wheel(1, -4096), key(2, "note_off")], 60, 54),
+        ([key(0, "note_on"), wheel(1, 4096, channel=1), key(2, "note_off")], 60, 60),
+        ([wheel(0, 2048), key(0.5, "note_on"), wheel(1.5, 0), key(2.5, "note_off")], 60.5, 60),
+    ],
+    ids=["one semitone", "a range of twelve", "of another channel", "before the note"],
+)
+def test_a_pitch_bend_is_that_of_its_channel(tmp_path, capsys, playing, messages, before, after):
+    audio = perform(bent_file(tmp_path / "bent.mid", *messages), playing)
+    start_s = next(time_s for time_s, kind, _ in messages if kind == "note_on")
+    for pitch, from_s in ((before, start_s + 0.1), (after, start_s + 1.1)):
+        part = audio[round(from_s * RATE_HZ) : round((from_s + 0.8) * RATE_HZ)]
+        assert pitch_of(part) == pytest.approx(pitch, abs=0.1)  # ten cents
+    assert "Left out" not in capsys.readouterr().out
+
+
+def test_a_bend_is_a_curve_of_points_5_ms_apart_and_one_point_where_it_is_steady(tmp_path):
+    player = Playing()
+    messages = [key(0, "note_on"), key(1, "note_off"), wheel(1.5, 4096), key(2, "note_on", note=64), wheel(2.5, 8191)]
+    perform(bent_file(tmp_path / "bent.mid", *messages, key(3, "note_off", note=64), wheel(4, 0)), player)
+    first, second = (each["bend_semitones"] for each in player.asked)
+    assert first.tolist() == [0.0]
+    time_s = np.linspace(0, 1.25, len(second))
+    assert time_s[1] <= 0.005
+    np.testing.assert_allclose(second, np.where(time_s < 0.5, 1.0, 2 * 8191 / 8192))
+
+
+def test_a_generator_of_clips_leaves_bends_out_and_says_so(tmp_path, capsys):
+    path = bent_file(tmp_path / "bent.mid", key(0, "note_on"), wheel(0.2, 4096), key(0.8, "note_off"))
+    assert pitch_of(perform(path, Player())[4800:12000]) == pytest.approx(60, abs=0.05)
+    assert capsys.readouterr().out == "Left out: 1 pitch bends in bent.mid, which the generator cannot make.\n"
 
 
 def test_velocity_is_a_gain_of_its_square(tmp_path):
@@ -221,6 +281,28 @@ def test_the_command_plays_a_cut_file_and_refuses_an_empty_one(tmp_path, conditi
     (tmp_path / "empty.mid").touch()
     assert main(["generate", "model", "--midi", "empty.mid"]) == 2
     assert "A MIDI file must be a Standard MIDI File. Received: empty.mid (it is empty)." in capsys.readouterr().err
+
+
+def test_the_command_writes_notes_and_pieces_at_any_sample_rate(tmp_path, playing, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_saved_model(playing, config_yaml("normal", 8192), tmp_path / "model")
+    at_44100 = ["--seed", "3", "--family", "flute", "--sample-rate", "44100"]
+    note = ["--pitch", "60.5", "--duration", "1.3", "--count", "1"]
+    assert main(["generate", "model", *note, *at_44100, "--out", "note"]) == 0
+    audio, rate_hz = soundfile.read("note/0000.wav")
+    assert (rate_hz, len(audio)) == (44100, round(1.3 * 44100))
+    fundamental_hz = estimate_pitch(audio[None, 4410:44100], rate_hz).frequency_hz[0]
+    assert 69 + 12 * np.log2(fundamental_hz / 440) == pytest.approx(60.5, abs=0.05)
+    sound = playing.play(count=1, seed=3, labels={"pitch": 60.5, "family": 1}, duration_s=1.3)[0]
+    expected = librosa.resample(sound, orig_sr=RATE_HZ, target_sr=44100, res_type="soxr_hq")
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
+    midi_file(tmp_path / "tune.mid", [(60, 100, 0, 0.3), (62, 100, 0.3, 0.6)])
+    assert main(["generate", "model", "--midi", "tune.mid", *at_44100, "--out", "tune"]) == 0
+    audio, rate_hz = soundfile.read("tune/tune.wav")
+    piece = perform("tune.mid", playing, {"family": 1}, seed=3)
+    assert rate_hz == 44100
+    expected = librosa.resample(piece.astype(np.float32), orig_sr=RATE_HZ, target_sr=44100, res_type="soxr_hq")
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
 
 
 def test_the_command_writes_the_piece_and_its_picture(tmp_path, conditional, monkeypatch, capsys):

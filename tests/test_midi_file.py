@@ -173,7 +173,7 @@ def test_a_strike_of_no_velocity_is_a_release_and_the_status_runs_on_past_other_
     others = meta(0x01, b"words") + event(0xF8)  # and a clock
     track = on(60) + event(60, 0, after=480) + others + event(62, 90) + sysex + event(62, 0, after=240) + end()
     notes, _ = read(tmp_path, midi(track))
-    assert [tuple(note) for note in notes] == [(0, 60, 100, 0.0, 0.5), (0, 62, 90, 0.5, 1.0)]
+    assert [note[:5] for note in notes] == [(0, 60, 100, 0.0, 0.5), (0, 62, 90, 0.5, 1.0)]
 
 
 def test_messages_that_do_not_matter_take_their_time_and_need_not_be_right(tmp_path, capsys):
@@ -246,7 +246,7 @@ def test_tracks_of_format_2_follow_each_other_each_at_its_own_tempo(tmp_path):
     first = tempo(1_000_000) + program(5) + control(64, 127) + on(60) + off(60, after=480) + end(after=480)
     second = on(62, after=480) + off(62, after=480) + end()
     notes, programs = read(tmp_path, midi(first, second, form=2))
-    assert [tuple(note) for note in notes] == [(0, 60, 100, 0.0, 2.0), (1, 62, 100, 2.5, 3.0)]
+    assert [note[:5] for note in notes] == [(0, 60, 100, 0.0, 2.0), (1, 62, 100, 2.5, 3.0)]
     assert programs == [5, 0]
 
 
@@ -331,6 +331,47 @@ def test_what_is_not_performed_is_counted_by_kinds(tmp_path, capsys):
         "Left out: 2 messages of aftertouch in some.mid, which the generator cannot make.",
         "Left out: 4 changes of controllers in some.mid, such as volume or pan. Only the sustain pedal is performed.",
     ]
+
+
+def wheel(value, after=0, channel=0):
+    return event(0xE0 | channel, value + 8192 & 127, value + 8192 >> 7, after=after)
+
+
+def parameter(high, low, numbers=(101, 100)):
+    return control(numbers[0], high) + control(numbers[1], low)
+
+
+@pytest.mark.parametrize(
+    ("track", "expected"),  # semitones within each of the first four beats
+    [
+        (wheel(4096) + wheel(0, after=480) + wheel(-8192, after=480), [1, 0, -2, -2]),
+        (parameter(0, 0) + control(6, 12) + wheel(4096, after=480) + wheel(0, after=960), [0, 6, 6, 0]),
+        (wheel(-8192) + parameter(0, 0) + control(6, 1, after=480) + control(38, 50, after=480), [-2, -1, -1.5, -1.5]),
+        (parameter(0, 0) + control(38, 50) + control(6, 7) + wheel(-8192), [-7] * 4),  # a coarse value is whole
+        (parameter(0, 1) + control(6, 12) + wheel(4096), [1] * 4),  # another parameter, that of tuning
+        (parameter(0, 0) + parameter(127, 127) + control(6, 12) + wheel(4096), [1] * 4),  # none
+        (parameter(0, 0) + parameter(0, 0, (99, 98)) + control(6, 12) + wheel(4096), [1] * 4),
+        (parameter(0, 0) + control(6, 4) + wheel(4096) + control(121, 0, after=480) + wheel(4096, after=480), [2, 0, 2, 2]),
+        (wheel(4096, channel=1) + parameter(0, 0) + control(6, 12, channel=1), [0] * 4),
+        (wheel(4096, channel=9), [0] * 4),
+    ],
+)
+def test_bends_of_a_channel(tmp_path, capsys, track, expected):
+    keys = on(60) + off(60, after=1920) + end()
+    (tmp_path / "bent.mid").write_bytes(midi(keys, track + end()))
+    ((note,), _) = read_midi(tmp_path / "bent.mid", bends=True)
+    np.testing.assert_allclose(note.bend(np.array([0.25, 0.75, 1.25, 1.75])), expected)
+    assert capsys.readouterr().out == ""
+
+
+def test_bends_keep_to_their_part_of_a_file_of_format_2_and_to_its_tempo(tmp_path):
+    first = tempo(1_000_000) + wheel(8191) + on(60) + off(60, after=480) + end()
+    second = on(62) + wheel(-8192, after=480) + off(62, after=480) + end()
+    (tmp_path / "two.mid").write_bytes(midi(first, second, form=2))
+    notes, _ = read_midi(tmp_path / "two.mid", bends=True)
+    times_s = np.array([0.5, 1.25, 1.75])
+    np.testing.assert_allclose(notes[0].bend(times_s), 2 * 8191 / 8192)
+    np.testing.assert_allclose(notes[1].bend(times_s), [0, 0, -2])
 
 
 def test_of_a_cut_file_what_comes_before_is_played(tmp_path, capsys):

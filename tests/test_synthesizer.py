@@ -1,5 +1,6 @@
 import inspect
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -165,7 +166,21 @@ def test_wav_files_are_the_sounds_and_nothing_is_overwritten(conditional, tmp_pa
         synthesizer.write_wavs(tmp_path / "sounds", count=1)
 
 
-@pytest.mark.parametrize("method", ["generate", "write_wavs"])
+def test_wav_files_of_another_rate(conditional, playing, tmp_path):
+    (path,) = playing.write_wavs(tmp_path / "sounds", seed=3, labels={"pitch": 60}, sample_rate_hz=44100)
+    audio, rate_hz = soundfile.read(path)
+    clip = playing.generate(seed=3, labels={"pitch": 60})[0]
+    assert (rate_hz, len(audio)) == (44100, round(8192 / 16000 * 44100))
+    expected = librosa.resample(clip, orig_sr=16000, target_sr=44100, res_type="soxr_hq")[: len(audio)]
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
+    for strange in (0, -44100, 384_001, 44100.5, "fast"):
+        rule = f"`sample_rate_hz` must be an integer from 1 to 384,000. Received: {strange}."
+        with pytest.raises(InputError, match=rule):
+            conditional[0].write_wavs(tmp_path / "none", sample_rate_hz=strange)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("method", ["generate", "play", "write_wavs"])
 def test_runs_saved_models_and_clients_answer_the_same_calls(method):
     """They may take what the others cannot, such as labels by name: their types are their own."""
 

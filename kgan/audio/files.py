@@ -6,6 +6,7 @@ import io
 import numpy as np
 import soundfile
 
+from kgan.audio.signal import resampled
 from kgan.files import as_path, whole_file, whole_folder
 
 EXTENSIONS = {
@@ -51,10 +52,15 @@ def _search(folder, above, files, left_out):
             left_out[path] = "is no regular file"
 
 
-def write_wav(path, audio, sample_rate_hz):
-    """Write float audio, `(samples,)` or `(samples, channels)` in [-1, 1], as a 16-bit WAV, whole or not at all."""
+def write_wav(path, audio, sample_rate_hz, file_rate_hz=None):
+    """Write float audio, `(samples,)` or `(samples, channels)` in [-1, 1], as a 16-bit WAV, whole or not at all.
+
+    With another `file_rate_hz` it is resampled to that, see `kgan.audio.signal.resampled`.
+    """
+    file_rate_hz = file_rate_hz or sample_rate_hz
+    audio = np.clip(resampled(audio, sample_rate_hz, file_rate_hz), -1.0, 1.0)
     encoded = io.BytesIO()
-    soundfile.write(encoded, np.clip(audio, -1.0, 1.0), sample_rate_hz, subtype="PCM_16", format="WAV")
+    soundfile.write(encoded, audio, file_rate_hz, subtype="PCM_16", format="WAV")
     with whole_file(path) as scratch:
         scratch.write_bytes(encoded.getvalue())
 
@@ -65,10 +71,11 @@ def wav_names(count):
     return [f"{i:0{digits}d}.wav" for i in range(count)]
 
 
-def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labels=None):
+def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labels=None, file_rate_hz=None):
     """Write `0000.wav`..., `latents.npy` and `contact_sheet.png` into a new folder, all of them or none.
 
     With labels, `{kind: count texts}`, also `labels.csv` with a line for each file, which `evaluate` and training read.
+    `file_rate_hz` is that of `write_wav`.
 
     Raises:
         OSError: the folder exists and is not empty, or cannot be written.
@@ -76,7 +83,7 @@ def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labe
     with whole_folder(folder) as scratch:
         files = wav_names(len(audio))
         for file, clip in zip(files, audio, strict=True):
-            write_wav(scratch / file, clip, sample_rate_hz)
+            write_wav(scratch / file, clip, sample_rate_hz, file_rate_hz)
         np.save(scratch / "latents.npy", latents)
         (scratch / "contact_sheet.png").write_bytes(contact_sheet_png)
         if labels:

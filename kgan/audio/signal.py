@@ -1,13 +1,39 @@
 """What is said of any signal."""
 
 import numpy as np
+import soxr
+
+from kgan.errors import InputError
 
 SILENT_PEAK = 1e-3  # -60 dB below full scale
+HIGHEST_RATE_HZ = 384_000
 
 
 def mono(audio):
     """Return `(count, samples)`: the mean of the channels of audio that has them, `(count, samples, channels)`."""
     return audio if audio.ndim == 2 else audio.mean(axis=2)
+
+
+def checked_rate_hz(rate_hz):
+    """Return a sample rate that audio can be resampled to, an integer.
+
+    Raises:
+        InputError: it is no integer from 1 to 384,000.
+    """
+    if not isinstance(rate_hz, int | np.integer) or not 1 <= rate_hz <= HIGHEST_RATE_HZ:
+        raise InputError(f"`sample_rate_hz` must be an integer from 1 to {HIGHEST_RATE_HZ:,}. Received: {rate_hz}.")
+    return int(rate_hz)
+
+
+def resampled(audio, from_hz, to_hz):
+    """Return a sound, `(samples,)` or `(samples, channels)`, resampled by soxr.
+
+    What is then louder than full scale, between the samples that there were, is brought down to it, as a whole.
+    """
+    if from_hz == to_hz:
+        return audio
+    audio = soxr.resample(audio, from_hz, to_hz)
+    return audio / max(1.0, np.abs(audio).max(initial=0.0))
 
 
 def edge_window(samples, fade_samples):

@@ -63,18 +63,23 @@ class Instrument:
         latent = latent + sum((amount * direction for amount, direction in moves), start=np.zeros_like(latent))
         return np.clip(latent, -1, 1) if distribution == "uniform" else latent
 
-    def play(self, timbre, labels):
+    def play(self, timbre, labels, duration_s=None):
         """Return the sound `(samples[, channels])` of a timbre.
 
         Args:
             timbre: a `Timbre`.
             labels: `{kind: value}`; a kind that is missing is drawn, by the first seed.
+            duration_s: of a note, release included; None for a clip.
 
         Raises:
-            InputError: a label is not one that the generator was trained on, or there are fewer sliders.
+            InputError: a label is not one that the generator was trained on, there are fewer sliders, or the generator plays no
+                notes of that duration.
         """
         chosen = self.synthesizer.chosen_labels(1, labels, seed=timbre.seeds[0])
-        return self.synthesizer.generate(self.latent(timbre)[np.newaxis], chosen)[0]
+        latents = self.latent(timbre)[np.newaxis]
+        if duration_s is None:
+            return self.synthesizer.generate(latents, chosen)[0]
+        return self.synthesizer.play(latents, chosen, duration_s=duration_s)[0]
 
     def real_sound(self, labels, number):
         """Return a real sound that has these labels, as far as there is one, and what it is called.

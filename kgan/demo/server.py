@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import soundfile
 
+from kgan.audio.notes import LONGEST_NOTE_S
+from kgan.data.notes import HELD
 from kgan.demo.instrument import SLIDER_RANGE, Timbre
 from kgan.errors import InputError
 from kgan.text import one_line
@@ -17,6 +19,7 @@ LARGEST_SEED, LARGEST_LABEL = 2**32 - 1, 2**31 - 1
 LARGEST_HEAD = 16_384  # bytes of a request, which has no body, still incomplete after what one read of the socket brings
 MOST_CONNECTIONS = 100
 CORNERS = 4
+NOTE_S = 8  # of a note whose key may be held: from its attack to the end of its release
 LABEL = "label."  # before the kinds of labels in a query, which have names of their own
 HEADERS = {
     "content-security-policy": "default-src 'self'",  # nothing of the page comes from elsewhere
@@ -29,7 +32,8 @@ def build_app(instrument, name, hosts=("*",)):
     """Return the ASGI application of an `Instrument`.
 
     * `/model.json` says what can be asked for.
-    * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&label.pitch=60` is a sound of a `Timbre`, with labels.
+    * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&label.pitch=60` is a sound of a `Timbre`, with labels; with
+      `&duration=8` a note of so many seconds.
     * `/real.wav?label.pitch=60&number=0` is a real one, its name in the header `x-name`, percent-encoded.
 
     What cannot be had is answered by 400 and a sentence that says why.
@@ -55,6 +59,8 @@ def build_app(instrument, name, hosts=("*",)):
                 "name": one_line(name),
                 "step": int(synthesizer.step),
                 "sample_rate_hz": synthesizer.sample_rate_hz,
+                "clip_s": synthesizer.clip_s,
+                "note": {"duration_s": NOTE_S, "release_s": (1 - HELD) * synthesizer.clip_s} if synthesizer.plays else None,
                 "labels": {kind: [[int(value), one_line(labels.named(kind, value))] for value in labels.values[kind]]
                            for kind in labels.kinds},
                 "sliders": list(instrument.sliders),
@@ -64,7 +70,7 @@ def build_app(instrument, name, hosts=("*",)):
 
     def sound(request):
         timbre, asked = _timbre(request.query_params), _asked(labels, request.query_params)
-        return wav(instrument.play(timbre, asked))
+        return wav(instrument.play(timbre, asked, _duration_s(request.query_params)))
 
     def real(request):
         number = _number(request.query_params, "number", 0, LARGEST_SEED)
@@ -142,6 +148,10 @@ def _timbre(query):
     sliders = tuple(_parsed(text, float, "A slider", -SLIDER_RANGE, SLIDER_RANGE) for text in texts)
     x, y = (_parsed(query.get(name, "0"), float, f"`{name}`", 0, 1) for name in "xy")
     return Timbre(seeds, x, y, sliders)
+
+
+def _duration_s(query):
+    return _parsed(query["duration"], float, "`duration`", 0, LONGEST_NOTE_S) if "duration" in query else None
 
 
 def _number(query, name, low, high):

@@ -207,12 +207,20 @@ class Harmonic(Representation):
         count = 2 * -(-samples // (2 * analysis.hop_samples)) + 1
         levels = self.without_ripples(self.levels(x))
         levels = self._lasting(_interpolated(levels, analysis.interpolation), count)
+        pitch = tf.cast(pitch, tf.float32)[:, tf.newaxis]
         bend_semitones = tf.convert_to_tensor(bend_semitones, tf.float32)
         points = tf.shape(bend_semitones)[1]
-        place = tf.linspace(0.0, tf.cast(points - 1, tf.float32), count)
-        bend = _between(bend_semitones[:, :, tf.newaxis], place)[:, :, 0]
-        frequency_hz = midi_to_hz(tf.cast(pitch, tf.float32)[:, tf.newaxis] + bend)  # (batch, frames)
-        return self._joined(levels, lambda each: self._faded(self._sounding(each, frequency_hz)[:, :samples]))
+
+        def sounding(bend):
+            frequency_hz = midi_to_hz(pitch + bend)
+            return self._joined(levels, lambda each: self._faded(self._sounding(each, frequency_hz)[:, :samples]))
+
+        def bent():
+            place = tf.linspace(0.0, tf.cast(points - 1, tf.float32), count)
+            return sounding(_between(bend_semitones[:, :, tf.newaxis], place)[:, :, 0])
+
+        # A steady pitch needs one table of sines, not one for each frame.
+        return tf.cond(tf.equal(points, 1), lambda: sounding(bend_semitones[:, 0][:, tf.newaxis]), bent)
 
     def levels(self, x):
         """Return the levels of components, `(batch, *levels_shape)`."""

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import json
 import operator
 from collections.abc import Mapping
@@ -9,17 +10,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+import soundfile
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from kgan.audio.files import wav_names
+from kgan.audio.files import wav_names, write_wav
+from kgan.audio.notes import NOT_PLAYED, note_batches
+from kgan.audio.signal import checked_rate_hz
 from kgan.errors import InputError
 from kgan.files import new_folder, whole_folder
 
 UNAVAILABLE = (502, 503)  # of HTTP's statuses
 SOUNDS_PER_REQUEST = 64  # 256 are allowed
 LARGEST_REPLY_BYTES = 2**28
-ONLY_OUTPUT = {"serving_default": "audio", "wav": "wav_bytes"}  # REST leaves the name of a single one out
+ONLY_OUTPUT = {"serving_default": "audio", "play": "audio", "wav": "wav_bytes"}  # REST leaves the name of a single one out
 ANY = -1  # in place of a label: the server draws it
 BACKOFF_S = 0.5  # the pause between repetitions, twice as long each time; over REST the first is made at once
 REFUSALS = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "UNAUTHENTICATED")
@@ -70,6 +74,7 @@ class Client:
             raise InputError(f"`timeout_s` must be above 0 and `retries` at least 0. Received: {timeout_s}, {retries}")
         self._transport = transport(parts, model, timeout_s, retries)
         self._any = {}  # a label of each kind that the server is known to want
+        self._clip = None  # what is known of its sounds: the sample rate, and their duration in seconds
 
     def generate(
         self,
@@ -105,6 +110,55 @@ class Client:
         _check_no_count(count)
         return self._in_requests("serving_default", latents, labels, progress)
 
+    def play(
+        self,
+        latents: ArrayLike | None = None,
+        labels: Mapping[str, ArrayLike] | None = None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        duration_s: float | None = None,
+        bend_semitones: ArrayLike | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Return notes of any pitch and duration that the server makes, see `kgan.Synthesizer.play`.
+
+        The first call asks for a clip, too, which tells the sample rate. A server that joins requests to batches plays none.
+
+        Args:
+            latents, labels, count, seed: those of `generate`; but `pitch` is a number or `(count,)` numbers that need not be
+                whole, or trained on.
+            duration_s: of a note, release included; None for that of a clip.
+            bend_semitones: by how much the pitch is higher, `(points,)` or `(count, points)`, evenly over the duration; None
+                for a steady pitch.
+            progress: whether to show a bar of the requests, which are for eight notes.
+
+        Returns:
+            Audio, float32 `(count, samples[, channels])` in [-1, 1].
+
+        Raises:
+            InputError: the model plays no notes, a pitch is not from 0 to 127, a duration not above 0 and at most 60 s, a bend
+                not finite, there are not as many pitches or bends as latents; or as by `generate`.
+            ConnectionError: as by `generate`.
+            TimeoutError: as by `generate`.
+        """
+        sample_rate_hz, clip_s = self._clip = self._clip or self._clip_of_server()
+        asked = dict(labels or {})
+        pitch = asked.pop("pitch", None)
+        if latents is None:
+            drawn = self._sample(count, seed, asked)
+            latents, others = drawn["latents"], {kind: drawn[kind] for kind in drawn.keys() - {"audio", "latents"}}
+            drawn_pitch = others.pop("pitch")
+            pitch = drawn_pitch if pitch is None else pitch
+        else:
+            _check_no_count(count)
+            latents = _latent_values(latents)
+            others = _label_values(asked, len(latents))
+        duration_s = clip_s if duration_s is None else duration_s
+        batches = note_batches(latents, pitch, duration_s, bend_semitones, others, sample_rate_hz)
+        bar = tqdm(batches, desc="Playing", unit="request", disable=not progress)
+        return np.concatenate([self._predict("play", batch, {"audio"})["audio"] for batch in bar])
+
     def write_wavs(
         self,
         folder: str | Path,
@@ -113,6 +167,7 @@ class Client:
         *,
         count: int | None = None,
         seed: int = 0,
+        sample_rate_hz: int | None = None,
         progress: bool = False,
     ) -> list[Path]:
         """Write 16-bit WAV files to a new folder and return their paths.
@@ -120,16 +175,18 @@ class Client:
         Args:
             folder: it must not exist.
             latents, labels, count, seed, progress: those of `generate`.
+            sample_rate_hz: of the files, 1 to 384,000, resampled here; None for that of the server's.
 
         Returns:
             A path for each sound, `0000.wav` in the folder being the first.
 
         Raises:
-            InputError: the folder exists, or as by `generate`.
+            InputError: the folder exists, the rate is another, or as by `generate`.
             ConnectionError: as by `generate`.
             TimeoutError: as by `generate`.
         """
         folder = new_folder(folder)
+        file_rate_hz = None if sample_rate_hz is None else checked_rate_hz(sample_rate_hz)
         if latents is None:
             sampled = self._sample(count, seed, labels)
             latents = sampled["latents"]
@@ -140,7 +197,10 @@ class Client:
         paths = [folder / name for name in wav_names(len(files))]
         with whole_folder(folder) as scratch:
             for path, content in zip(paths, files, strict=True):
-                (scratch / path.name).write_bytes(content)
+                if file_rate_hz is None:
+                    (scratch / path.name).write_bytes(content)
+                else:
+                    write_wav(scratch / path.name, *soundfile.read(io.BytesIO(content), dtype="float32"), file_rate_hz)
         return paths
 
     def close(self) -> None:
@@ -175,6 +235,14 @@ class Client:
         reply = self._predict("sample", labels | inputs, {"audio", "latents", *labels})
         return reply | {kind: reply[kind].astype(np.int32) for kind in labels}
 
+    def _clip_of_server(self):
+        if not self._transport.inputs("play"):
+            raise InputError(NOT_PLAYED)
+        drawn = self._sample(1, 0, None)
+        (content,) = self._predict("wav", {name: drawn[name] for name in drawn.keys() - {"audio"}}, {"wav_bytes"})["wav_bytes"]
+        header = soundfile.info(io.BytesIO(content))
+        return header.samplerate, header.frames / header.samplerate
+
     def _kinds(self):
         """Return the labels that `sample` takes; None where the server does not tell."""
         try:
@@ -183,12 +251,7 @@ class Client:
             return None
 
     def _in_requests(self, signature, latents, labels, progress):
-        try:
-            latents = np.asarray(latents, np.float32)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"Latents must be numbers. Received: {error}") from error
-        if latents.ndim != 2 or not latents.size:
-            raise InputError(f"Latents must be (count, latent_dim). Received: shape {latents.shape}")
+        latents = _latent_values(latents)
         inputs = _label_values(labels, len(latents)) | {"latents": latents}
         output, starts = ONLY_OUTPUT[signature], range(0, len(latents), SOUNDS_PER_REQUEST)
         parts = [{name: values[i : i + SOUNDS_PER_REQUEST] for name, values in inputs.items()} for i in starts]
@@ -207,6 +270,16 @@ class Client:
 def _check_no_count(count):
     if count is not None:
         raise InputError(f"There are as many sounds as latents. Received: count={count} beside latents.")
+
+
+def _latent_values(latents):
+    try:
+        latents = np.asarray(latents, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Latents must be numbers. Received: {error}") from error
+    if latents.ndim != 2 or not latents.size:
+        raise InputError(f"Latents must be (count, latent_dim). Received: shape {latents.shape}")
+    return latents
 
 
 def _label_values(labels, count=None):
@@ -255,7 +328,8 @@ class _Rest:
     def inputs(self, signature):
         reply = self._reply("GET", f"{self._url}/metadata")
         with _expected(self._url):
-            return set(reply.json()["metadata"]["signature_def"]["signature_def"][signature]["inputs"])
+            signatures = reply.json()["metadata"]["signature_def"]["signature_def"]
+            return set(signatures.get(signature, {}).get("inputs", ()))
 
     def _reply(self, method, url, data=None):
         import requests

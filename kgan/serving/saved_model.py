@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 import yaml
 
+from kgan.audio.notes import HIGHEST_PITCH, LONGEST_NOTE_S
 from kgan.errors import InputError
 from kgan.files import tensorflow_path, whole_folder
 from kgan.labels import ANY, Labels
 from kgan.serving.model_card import model_card
 from kgan.serving.warmup import write_warmup_requests
-from kgan.synthesizer import LONGEST_NOTE_S, Synthesizer, item_latents
+from kgan.synthesizer import Synthesizer, item_latents
 from kgan.text import one_line
 
 CONFIG_FILE = "assets/config.yaml"  # the run's own: --config takes it
@@ -169,8 +170,8 @@ def _checked_notes(synthesizer, latents, pitch, duration_s, bend_semitones, *giv
     for name, values in sizes.items():
         rule = f"There must be as many values of {name} as latents. Received:"
         rules.append(tf.debugging.Assert(tf.shape(values)[0] == count, [rule, tf.shape(values)[0], "and", count]))
-    in_range = tf.reduce_all((pitch >= 0.0) & (pitch <= 127.0))
-    rules.append(tf.debugging.Assert(in_range, ["`pitch` must be from 0 to 127. Received:", pitch]))
+    in_range = tf.reduce_all((pitch >= 0.0) & (pitch <= float(HIGHEST_PITCH)))
+    rules.append(tf.debugging.Assert(in_range, [f"`pitch` must be from 0 to {HIGHEST_PITCH}. Received:", pitch]))
     longest = tf.logical_and(duration_s > 0.0, duration_s <= float(LONGEST_NOTE_S))
     rules.append(
         tf.debugging.Assert(longest, [f"`duration_s` must be above 0 and at most {LONGEST_NOTE_S}. Received:", duration_s])

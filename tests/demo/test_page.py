@@ -55,11 +55,13 @@ def open_page(browser, address):
     """Return a function that opens the page in a session of its own; errors of its scripts fail the test."""
     contexts, errors = [], []
 
-    def open_one(state=STATE, **options):
+    def open_one(state=STATE, record=False, **options):
         context = browser.new_context(**({"viewport": {"width": 1100, "height": 1250}} | options))
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        if record:
+            page.add_init_script(RECORD)
         page.goto(f"{address}/{state}")
         page.wait_for_selector("body[data-ready]", timeout=30_000)
         return page
@@ -111,6 +113,147 @@ def test_keys_play_the_pitch_that_they_show_soon(open_page, tmp_path):
     audio, rate_hz = soundfile.read(tmp_path / "saved.wav")
     found = estimate_pitch(audio[np.newaxis], rate_hz).frequency_hz[0]
     assert abs(12 * np.log2(found / 440) + 69 - 70) < 0.5
+
+
+RECORD = """(() => {  // [what, when, offset or rate] of all sounds
+  window.log = [];
+  const { start, stop } = AudioBufferSourceNode.prototype;
+  AudioBufferSourceNode.prototype.start = function (at, from = 0) {
+    log.push(["start", at, from], ["rate", at, this.playbackRate.value]);
+    this.playbackRate.isRate = true;
+    return start.call(this, at, from);
+  };
+  AudioBufferSourceNode.prototype.stop = function (at) { log.push(["stop", at]); return stop.call(this, at); };
+  const { setValueAtTime } = AudioParam.prototype;
+  AudioParam.prototype.setValueAtTime = function (value, at) {
+    if (this.isRate) log.push(["rate", at, value]);
+    return setValueAtTime.call(this, value, at);
+  };
+})()"""
+HELD_S = 8 - 0.25 * 16384 / 16000  # at most
+
+
+def logged(page, act):
+    page.evaluate("() => { log.length = 0; }")
+    act()
+    log = page.evaluate("log")
+    return {what: [rest for name, *rest in log if name == what] for what in ("start", "stop", "rate")}
+
+
+def periods_between(log):
+    """Return how many periods of C4 are between the place where a held note was left and that where its release began."""
+    (begun_s, _), (released_s, place_s) = log["start"]
+    rates = [(at_s, rate) for at_s, rate in log["rate"] if begun_s <= at_s < released_s - 1e-3]
+    times_s, values = np.transpose(rates)
+    left_s = np.sum(values * np.diff(np.append(times_s, released_s)))
+    return 261.6256 * (place_s - left_s)
+
+
+@pytest.mark.parametrize("held_s", [0.3, 2.0])
+def test_a_note_sounds_as_long_as_its_key_is_held_and_then_its_release(open_page, held_s):
+    page = open_page(record=True)
+    press(page, "a")  # from now on it is here
+
+    def hold():
+        page.keyboard.down("a")
+        page.wait_for_timeout(1000 * held_s)
+        page.keyboard.up("a")
+        page.wait_for_function("() => log.some(([what]) => what === 'stop')")
+
+    log = logged(page, hold)
+    ((begun_s, _), (released_s, place_s)), ((stopped_s,),) = log["start"], log["stop"]
+    assert held_s - 0.01 < released_s - begun_s < held_s + 0.15  # a busy machine is late with the key
+    assert stopped_s - released_s == pytest.approx(0.02)
+    assert 0 <= place_s - HELD_S < 1 / 261  # its own release, but for a part of a period
+    periods = periods_between(log)
+    assert periods == pytest.approx(round(periods), abs=0.02)  # in phase
+
+
+def test_a_key_that_is_held_too_long_ends_as_its_note_does(open_page):
+    page = open_page(record=True)
+    press(page, "a")
+    log = logged(page, lambda: (page.keyboard.down("a"), page.wait_for_timeout(8500), page.keyboard.up("a")))
+    assert (len(log["start"]), log["stop"]) == (1, [])
+
+
+@pytest.mark.parametrize(("held_s", "semitones"), [(0.3, 0), (0.3, 2), (2.0, 0), (2.0, -2)])
+def test_what_is_heard_of_a_held_note(open_page, held_s, semitones):
+    """Rendered at once, not in real time: its pitch, its duration, and no step between it and its release."""
+    page = open_page()
+    page.evaluate(
+        """() => { window.AudioContext = class extends OfflineAudioContext {
+          constructor({ sampleRate }) { super(1, 4 * sampleRate, sampleRate); }
+          resume() { return Promise.resolve(); }
+        }; }"""
+    )
+    script = """async ([heldS, semitones]) => {
+      const { Player } = await import("./sounds.js");
+      const player = new Player(16000);
+      player.master.disconnect();
+      player.master.connect(player.context.destination);  // without the limiter
+      player.bend(semitones);
+      const address = "sound.wav?seeds=3,5,8,13&label.pitch=60&label.family=6&duration=8";
+      const voice = player.play(address, { note: { releaseS: HELD_S, periodS: 1 / 261.6256 } });
+      await voice.started;
+      [voice.playedMs, voice.stoppedMs] = [0, 1000 * heldS];
+      voice.release();
+      return Array.from((await player.context.startRendering()).getChannelData(0));
+    }""".replace("HELD_S", str(HELD_S))
+    audio = np.array(page.evaluate(script, [held_s, semitones]))
+    audio = audio[np.flatnonzero(np.abs(audio) > 1e-4)[0] :]
+    power = np.array([np.square(part).mean() for part in np.array_split(audio, len(audio) // 160)])  # every 10 ms
+    levels_db, end = 10 * np.log10(power + 1e-12), round(100 * held_s)
+    assert np.ptp(levels_db[end - 8 : end + 1]) < 2
+    assert levels_db[end + 8] < levels_db[end] - 6
+    assert levels_db[end + 27 :].max() < -60
+    fundamental_hz = estimate_pitch(audio[np.newaxis, 1600 : round(16000 * held_s)], 16000).frequency_hz[0]
+    assert 69 + 12 * np.log2(fundamental_hz / 440) == pytest.approx(60 + semitones, abs=0.03)
+
+
+def test_arrow_keys_and_a_midi_wheel_bend_what_is_held_and_spring_back(open_page):
+    page = open_page(record=True)
+    press(page, "a")
+
+    def bend():
+        page.keyboard.down("a")
+        for key, value in (("ArrowUp", 2), ("ArrowDown", -2)):
+            page.keyboard.down(key)
+            page.wait_for_function(f"() => Number(document.getElementById('bend').value) === {value}")
+            page.wait_for_timeout(200)
+            page.keyboard.up(key)
+            page.wait_for_function("() => Number(document.getElementById('bend').value) === 0")
+        page.keyboard.up("a")
+        page.wait_for_function("() => log.some(([what]) => what === 'stop')")
+
+    log = logged(page, bend)
+    rates = [12 * np.log2(rate) for _, rate in log["rate"]]
+    assert [rates[0], max(rates), min(rates), rates[-1]] == pytest.approx([0, 2, -2, 0])
+    assert 0 <= log["start"][1][1] - HELD_S < 1 / 261
+    periods = periods_between(log)
+    assert periods == pytest.approx(round(periods), abs=0.03)  # whatever was bent, it is known where the note was
+    page.evaluate("navigator.requestMIDIAccess = async () => { window.port = {}; return { inputs: new Map([['a', port]]) }; }")
+    page.click("#midi")
+    page.wait_for_function("() => Boolean(window.port?.onmidimessage)")
+
+    def turn():
+        for data in ([0xE0, 0, 96], [0x90, 60, 127], [0xE0, 0, 64], [0x80, 60, 0]):  # half way up, a key, back
+            page.evaluate(f"port.onmidimessage({{data: {data}, timeStamp: performance.now()}})")
+            page.wait_for_timeout(100)
+
+    rates = [12 * np.log2(rate) for _, rate in logged(page, turn)["rate"]]
+    assert [rates[0], rates[-1]] == pytest.approx([1, 0])
+
+
+def test_the_wheel_on_the_screen_springs_back(open_page):
+    page = open_page()
+    box = page.locator("#bend").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"], middle[1])
+    assert float(page.input_value("#bend")) == 2
+    page.mouse.up()
+    page.wait_for_function("() => Number(document.getElementById('bend').value) === 0")
 
 
 def test_a_click_and_a_tabbed_key_play_and_the_octave_moves(open_page):
@@ -288,5 +431,6 @@ def test_names_of_sounds_and_labels_are_shown_as_text(browser):
     assert options == ["any", "$kick$", r"new\nline", script]
     text, *_ = heard(page, lambda: page.click("#play-real"))
     assert text.startswith(f"B, a real one: {script}/日本.wav. Heard")
+    assert page.is_hidden("#bend")  # it makes clips alone
     assert page.evaluate("document.querySelectorAll('script').length") == 1
     page.close()

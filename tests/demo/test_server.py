@@ -44,6 +44,7 @@ def test_the_model_is_described(address):
     assert (model["name"], model["step"], model["sample_rate_hz"]) == ("tiny", 0, 16000)
     assert model["labels"] == {"pitch": [[60, "60"], [62, "62"], [64, "64"]], "family": [[0, "bass"], [2, "flute"]]}
     assert model["sliders"] == [["darker", "brighter"]]
+    assert (model["clip_s"], model["note"]) == (64 / 16000, None)
 
 
 def test_a_sound_is_what_the_instrument_plays(address, instrument):
@@ -54,6 +55,21 @@ def test_a_sound_is_what_the_instrument_plays(address, instrument):
     expected = instrument.play(Timbre((1, 2, 3, 4), 0.25, 1.0, (-1.5,)), {"pitch": 60, "family": 2})
     np.testing.assert_allclose(audio, expected, atol=1 / 32767)
     assert np.abs(audio).max() > 0.001
+
+
+def test_a_generator_that_plays_has_notes_to_hold(playing):
+    instrument = Instrument(playing)
+    address = served(instrument)
+    model = requests.get(address + "/model.json", timeout=10).json()
+    assert model["note"] == {"duration_s": 8, "release_s": 0.128}  # a quarter of 0.512 s
+    query = "/sound.wav?seeds=1,2,3,4&x=0.5&label.pitch=60&label.family=1"
+    audio, _ = soundfile.read(io.BytesIO(requests.get(f"{address}{query}&duration=8", timeout=10).content))
+    expected = instrument.play(Timbre((1, 2, 3, 4), 0.5), {"pitch": 60, "family": 1}, duration_s=8)
+    assert audio.shape == expected.shape == (8 * 16000,)
+    np.testing.assert_allclose(audio, expected, atol=1 / 32767)
+    latents = instrument.latent(Timbre((1, 2, 3, 4), 0.5))[None]
+    np.testing.assert_allclose(expected, playing.play(latents, {"pitch": 60, "family": 1}, duration_s=8)[0])
+    assert len(soundfile.read(io.BytesIO(requests.get(address + query, timeout=10).content))[0]) == 8192  # a clip
 
 
 @pytest.mark.parametrize(
@@ -67,6 +83,11 @@ def test_a_sound_is_what_the_instrument_plays(address, instrument):
         ("/sound.wav?seeds=1,2,3,4&sliders=0,0", "There are 1 sliders. Received: 2."),
         ("/sound.wav?seeds=1,2,3,4&label.pitch=61", "`pitch` must be one of 60, 62, 64. Received: 61."),
         ("/sound.wav?seeds=1,2,3,4&label.family=a", "`label.family` must be an integer from 0 to 2147483647. Received: a."),
+        ("/sound.wav?seeds=1,2,3,4&duration=61", "`duration` must be a number from 0 to 60. Received: 61."),
+        (
+            "/sound.wav?seeds=1,2,3,4&duration=1",
+            "Notes of any pitch and duration need a generator over --repr harmonic. Received: one over another.",
+        ),
         ("/real.wav?label.pitch=60", "The real sounds are still being read."),
     ],
 )
@@ -88,7 +109,7 @@ def test_the_page_is_all_from_here(address):
     page = requests.get(address + "/", timeout=10)
     assert page.headers["content-security-policy"] == "default-src 'self'"
     assert page.headers["cache-control"] == "no-store"
-    for name in ("page.js", "draw.js", "keyboard.js", "sequencer.js", "sounds.js", "page.css", "icon.svg"):
+    for name in ("page.js", "draw.js", "keyboard.js", "sequencer.js", "sounds.js", "wheel.js", "page.css", "icon.svg"):
         answer = requests.get(f"{address}/{name}", timeout=10)
         assert answer.status_code == 200
         assert "https://" not in answer.text

@@ -3,7 +3,7 @@ import pytest
 from kgan.gans import WGANGP
 from kgan.networks import wave_critic, wave_generator
 from kgan.representations import Wave
-from kgan.serving.saved_model import export_saved_model
+from kgan.serving.saved_model import SavedSynthesizer, export_saved_model
 from kgan.synthesizer import GANSynthesizer
 from tests.serving.test_saved_model import config_yaml
 
@@ -29,6 +29,19 @@ def served(models):
     folder, synthesizer = models
     stand_in = StandIn(folder, "drums")
     yield stand_in, synthesizer
+    stand_in.stop()
+
+
+@pytest.fixture(scope="session")
+def served_playing(tmp_path_factory, playing):
+    """A stand-in with a model that plays notes, and its `SavedSynthesizer`."""
+    pytest.importorskip("tensorflow_serving")
+    from tests.serving.stand_in import StandIn
+
+    folder = tmp_path_factory.mktemp("models") / "playing"
+    export_saved_model(playing, config_yaml("normal", 8192), folder)
+    stand_in = StandIn(folder, "playing")
+    yield stand_in, SavedSynthesizer(folder)
     stand_in.stop()
 
 

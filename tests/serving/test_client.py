@@ -174,6 +174,91 @@ def test_the_benchmark_asks_a_conditional_model_for_any_label(served_notes):
     assert (figures["errors"], figures["requests"] > 0) == (0, True)
 
 
+@pytest.fixture(params=TRANSPORTS)
+def player(request, served_playing):
+    """A client of a model that plays notes, its synthesizer and the stand-in."""
+    stand_in, synthesizer = served_playing
+    with Client(getattr(stand_in, request.param), model="playing") as client:
+        yield client, synthesizer, stand_in
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"count": 10, "seed": 7, "labels": {"pitch": np.linspace(50, 70.5, 10), "family": 1}, "duration_s": 0.3},
+        {"seed": 3, "labels": {"pitch": 61.25}, "duration_s": 0.7, "bend_semitones": [0, 2]},
+        {"count": 2, "labels": {"family": -1}, "duration_s": 0.2, "bend_semitones": [[0, 2, 0], [1, 1, 1]]},
+    ],
+)
+def test_it_plays_the_notes_that_the_model_plays(player, asked):
+    client, synthesizer, _ = player
+    expected = synthesizer.play(**asked)
+    assert np.abs(expected).max() > 0.1
+    played = client.play(**asked)
+    assert (played.shape, played.dtype) == (expected.shape, np.float32)
+    np.testing.assert_allclose(played, expected, atol=1e-6)
+
+
+def test_it_plays_latents_eight_at_once(player):
+    client, synthesizer, stand_in = player
+    latents = synthesizer.latents(11, seed=5)
+    labels = {"pitch": 60.5, "family": np.arange(11) % 2}
+    client.play(latents[:1], {"pitch": 60, "family": 0}, duration_s=0.1)  # from now on it knows the sample rate
+    asked = stand_in.asked
+    played = client.play(latents, labels, duration_s=0.25)
+    assert stand_in.asked - asked == 2
+    np.testing.assert_allclose(played, synthesizer.play(latents, labels, duration_s=0.25), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"labels": {"pitch": 128}}, "`pitch` must be from 0 to 127. Received: 128 to 128."),
+        (
+            {"labels": {"pitch": np.arange(60, 63)}},
+            "`pitch` must be a number, or one for each latent, and finite. Received: [60 61",
+        ),
+        ({"labels": {"pitch": 126.5}}, "`pitch` must be below half the sample rate, 8000 Hz. Received: 126.5, which is 12,"),
+        ({"duration_s": 0}, "`duration_s` must be above 0 and at most 60. Received: 0."),
+        ({"duration_s": 60.1}, "`duration_s` must be above 0 and at most 60. Received: 60.1."),
+        (
+            {"bend_semitones": [0, np.nan]},
+            "`bend_semitones` must be (points,) or (latents, points) numbers, and finite. Received",
+        ),
+        ({"bend_semitones": np.zeros((3, 4))}, "`bend_semitones` must be (points,) or (latents, points) numbers, and finite."),
+        ({"labels": {"family": 7}}, "`family` must be one of bass, flute. Received:"),
+        ({"latents": np.zeros((2, 8)), "count": 2}, "There are as many sounds as latents. Received: count=2 beside latents."),
+    ],
+)
+def test_notes_that_are_refused_by_it_as_by_the_model(player, asked, message):
+    client, synthesizer, _ = player
+    asked = {"count": 2} | asked if "latents" not in asked else asked
+    for maker in (client, synthesizer):
+        with pytest.raises(InputError) as raised:
+            maker.play(**asked)
+        assert message in str(raised.value)
+
+
+def test_a_model_that_plays_no_notes_is_said(notes):
+    client, synthesizer, _ = notes
+    for maker in (client, synthesizer):
+        with pytest.raises(InputError, match="need a generator over --repr harmonic. Received: one over another"):
+            maker.play(duration_s=1)
+
+
+def test_it_writes_wav_files_of_another_rate(player, tmp_path):
+    client, synthesizer, _ = player
+    asked = {"count": 1, "seed": 3, "labels": {"pitch": 60, "family": 1}, "sample_rate_hz": 44100}
+    files = [maker.write_wavs(tmp_path / name, **asked)[0] for name, maker in (("client", client), ("here", synthesizer))]
+    (audio, rate_hz), (expected, _) = map(soundfile.read, files)
+    assert (rate_hz, len(audio)) == (44100, round(8192 / 16000 * 44100))
+    np.testing.assert_allclose(audio, expected, atol=1e-4)
+    with pytest.raises(InputError, match="integer from 1 to 384,000. Received: 0."):
+        client.write_wavs(tmp_path / "none", sample_rate_hz=0)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "grpc://127.0.0.1:9"])
 def test_nobody_there(address):
     with Client(address, retries=0) as client, pytest.raises(ConnectionError, match=r"127.0.0.1:9"):

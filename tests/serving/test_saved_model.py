@@ -38,12 +38,12 @@ assert "kgan" not in sys.modules
 """
 
 
-def config_yaml(distribution):
+def config_yaml(distribution, length_samples=1024):
     values = {
         "model": "wgan_gp",
         "repr": "wave",
         "seed": 3,
-        "data": {"sample_rate_hz": 16000, "length_samples": 1024, "channels": 1, "source": "notes"},
+        "data": {"sample_rate_hz": 16000, "length_samples": length_samples, "channels": 1, "source": "notes"},
         "network": {"latent_dim": 8, "dim": 2},
         "gan": {"latent_distribution": distribution},
         "training": {"batch_size": 4},

@@ -18,14 +18,15 @@ export function drawWave(canvas, samples) {
   }
 }
 
-export function drawSpectrogram(canvas, samples) {
+// Of the first `count` samples.
+export function drawSpectrogram(canvas, samples, count = samples.length) {
   const pen = canvas.getContext("2d");
   const { width, height } = canvas;
   const picture = pen.createImageData(width, height);
   const pixels = new Uint32Array(picture.data.buffer);
   const bins = FFT_SAMPLES / 2;
   for (let x = 0; x < width; x++) {
-    const levels = levelsDb(samples, Math.round(((x + 0.5) * samples.length) / width - FFT_SAMPLES / 2));
+    const levels = levelsDb(samples, Math.round(((x + 0.5) * count) / width - FFT_SAMPLES / 2));
     for (let y = 0; y < height; y++) {
       const level = levels[Math.floor(((height - 1 - y + 0.5) * bins) / height)];
       const share = 1 - Math.min(0, Math.max(FLOOR_DB, level)) / FLOOR_DB;

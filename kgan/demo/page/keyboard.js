@@ -10,9 +10,10 @@ export function noteName(note) {
 }
 
 export class Keyboard {
-  // `press(note, gain, event)` returns a voice with `stop()`; `known(note)` says which keys there are.
-  constructor(element, press, known) {
-    Object.assign(this, { element, press, known, held: new Map(), first: 60 });
+  // `press(note, gain, event)` returns a voice with `stop()`; `known(note)` says which keys there are; `turn(turned)` is told of
+  // a MIDI keyboard's pitch wheel, from -1 to 1.
+  constructor(element, press, known, turn) {
+    Object.assign(this, { element, press, known, turn, held: new Map(), first: 60 });
     document.addEventListener("keydown", (event) => this.keyDown(event));
     document.addEventListener("keyup", (event) => this.release(event.code));
     for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, ({ pointerId }) => this.release(`pointer ${pointerId}`));
@@ -96,6 +97,7 @@ export class Keyboard {
   midi({ data: [status, note, velocity], timeStamp }) {
     const by = `midi ${note}`;
     if ((status & 0xf0) === 0x90 && velocity) this.hold(by, note, (velocity / 127) ** 2, { timeStamp });
+    else if ((status & 0xf0) === 0xe0) this.turn(((velocity << 7 | note) - 8192) / 8192);
     else if ((status & 0xf0) === 0x80 || (status & 0xf0) === 0x90) this.release(by);
   }
 }

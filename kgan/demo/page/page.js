@@ -4,6 +4,7 @@ import { drawSpectrogram, drawWave } from "./draw.js";
 import { Keyboard, noteName } from "./keyboard.js";
 import { Sequencer, STEPS } from "./sequencer.js";
 import { Player } from "./sounds.js";
+import { Wheel } from "./wheel.js";
 
 const TRACKS = 8;
 const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // of the sequencer's sounds: a pentatonic, the bass below
@@ -75,33 +76,40 @@ function soundAddress(note, { seeds, x, y } = state) {
   return `sound.wav?${new URLSearchParams({ seeds, x, y, sliders: state.sliders, ...withLabels(note) })}`;
 }
 
+// The sound of a key that is held, and where its release begins; of a generator that makes clips alone that of the clip.
+const keyAddress = (note) => soundAddress(note) + (model.note ? `&duration=${model.note.duration_s}` : "");
+const heldNote = (note) => ({ releaseS: model.note.duration_s - model.note.release_s, periodS: 1 / (440 * 2 ** ((note - 69) / 12)) });
+
 const rateOf = (note) => (pitched ? 1 : 2 ** ((note - MIDDLE) / 12));  // without pitches a sound is played faster or slower
 
 // Playing and showing
 
 player.failed = (error) => { element("status").textContent = error.message; };
 
-function play(note, { gain = 1, event = null, real = false } = {}) {
+function play(note, { gain = 1, event = null, real = false, key = false } = {}) {
   const address = real ? `real.wav?${new URLSearchParams({ number: realNumber, ...withLabels(note) })}` : soundAddress(note);
   last = { note, real, address };
   const pressedMs = event?.timeStamp ?? performance.now();
-  const voice = player.play(address, { gain, rate: real ? 1 : rateOf(note) });
+  const voice = key && model.note
+    ? player.play(keyAddress(note), { gain, note: heldNote(note) })
+    : player.play(address, { gain, rate: real ? 1 : rateOf(note) });
   voice.started.then((sound) => {
-    const waitedMs = performance.now() - pressedMs + 1000 * player.outputLatencyS;
+    const waitedMs = performance.now() - pressedMs + 1000 * (voice.delayS + player.outputLatencyS);
     show(sound, real, note, waitedMs);
   }, () => {});
   return voice;
 }
 
 function show({ buffer, name }, real, note, waitedMs) {
-  const samples = buffer.getChannelData(0);
+  const all = buffer.getChannelData(0);
+  const samples = all.subarray(0, Math.round(model.clip_s * buffer.sampleRate));  // of a held note as much as of others
   const status = element("status");
   const what = real ? `B, a real one: ${name}` : `A, generated${pitched ? `: ${noteName(note)}` : ""}`;
   status.textContent = `${what}. Heard ${Math.round(waitedMs)} ms after the key.`;
   Object.assign(status.dataset, { latencyMs: waitedMs, peak: samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0), real });
   requestAnimationFrame(() => {
     drawWave(element("wave"), samples);
-    drawSpectrogram(element("spectrogram"), samples);
+    drawSpectrogram(element("spectrogram"), all, samples.length);
   });
 }
 
@@ -112,7 +120,7 @@ async function fetchAhead() {
   await new Promise((done) => setTimeout(done, AHEAD_AFTER_MS));
   for (const key of document.querySelectorAll(".key:not(:disabled)")) {
     if (mine !== ahead) return;
-    await player.fetch(soundAddress(+key.dataset.note)).catch(() => {});
+    await player.fetch(keyAddress(+key.dataset.note)).catch(() => {});
   }
 }
 
@@ -204,7 +212,10 @@ for (const kind of kinds) {
 // Keyboard
 
 const known = (note) => (pitched ? pitches.has(note) : note >= 24 && note <= 96);
-const keyboard = new Keyboard(element("keyboard"), (note, gain, event) => play(note, { gain, event }), known);
+const press = (note, gain, event) => play(note, { gain, event, key: true });
+const keyboard = new Keyboard(element("keyboard"), press, known, (turned) => wheel?.midi(turned));
+const wheel = model.note ? new Wheel(element("bend"), (semitones) => player.bend(semitones), () => keyboard.held.size > 0) : null;
+element("bend-line").hidden = !wheel;
 
 function showOctave(first) {
   state.octave = Math.min(96, Math.max(0, first));
@@ -220,7 +231,8 @@ document.addEventListener("keydown", (event) => {
   const way = { KeyZ: -12, KeyX: 12 }[event.code];
   if (way) showOctave(state.octave + way);
 });
-element("keyboard-help").textContent = `The letters on the keys play, Z and X change the octave. ${pitched
+element("keyboard-help").textContent = `The letters on the keys play, Z and X change the octave. ${wheel
+  ? `A note sounds while its key is held, ${Math.floor(heldNote(MIDDLE).releaseS)} s at most; ↑ and ↓ bend it by two semitones. ` : ""}${pitched
   ? "What this generator was not trained on has no key." : "This generator knows no pitches: keys play its sound faster or slower."}`;
 
 // A and B, saving, link, MIDI, volume
