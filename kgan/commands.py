@@ -14,8 +14,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from kgan.config import all_values, base_values, check_choice, check_effective, fields, flatten, read_yaml, told_values
-from kgan.errors import InputError
+from kgan.config import all_values, base_values, check_effective, fields, flatten, read_yaml, told_values
+from kgan.errors import InputError, check_choice
 from kgan.quiet import import_tensorflow_quietly
 from kgan.text import one_line, printable
 

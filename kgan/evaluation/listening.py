@@ -117,7 +117,7 @@ def _table(real, made, rate_hz):
     for name, audio in (("real", real), ("generated", made)):
         found = measure_envelope(audio, rate_hz)
         lines.append(
-            f"| {name} | {1000 * np.nanmedian(found.attack_s):.0f} ms | {np.nanmedian(found.decay_db):.1f} dB |"
+            f"| {name} | {np.nanmedian(found.attack_ms):.0f} ms | {np.nanmedian(found.decay_db):.1f} dB |"
             f" {found.dc.max():.4f} | {found.edges.max():.3f} |"
         )
     return "\n".join(lines)
