@@ -114,7 +114,7 @@ class Gan(Section):
 
 class Conditioning(Section):
     labels: Annotated[Literal["auto"] | list[str] | None, BeforeValidator(_names)] = Field(
-        description="what one can ask for, such as pitch,family; auto: pitch, family, class, where known; null"
+        description="what one can ask for, such as pitch,family; auto: these, instrument, velocity, class, where known; null"
     )
     critic: Literal["auxiliary", "projection"] = Field(
         description="how the critic sees labels: by a classifier, or a projection"

@@ -2,8 +2,8 @@ from typing import Any, Literal
 
 import keras
 
-from kgan.gans.adversarial import AdversarialModel
 from kgan.errors import check_choice
+from kgan.gans.adversarial import AdversarialModel
 from kgan.gans.losses import LOSSES
 
 

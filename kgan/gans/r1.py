@@ -3,8 +3,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from kgan.gans.adversarial import AdversarialModel
 from kgan.errors import check_choice
+from kgan.gans.adversarial import AdversarialModel
 from kgan.gans.checks import check_at_least
 from kgan.gans.losses import LOSSES, r1_penalty
 

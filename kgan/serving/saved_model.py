@@ -22,6 +22,9 @@ CONFIG_FILE = "assets/config.yaml"  # the run's own: --config takes it
 GENERATOR_FILE = "assets/generator.yaml"
 CARD_FILE = "MODEL_CARD.md"
 SIGNATURES = ("serving_default", "sample", "wav")
+Loader, Dumper = (
+    getattr(yaml, f"CSafe{name}", getattr(yaml, f"Safe{name}")) for name in ("Loader", "Dumper")
+)  # C: 7 times as fast
 LARGEST_REQUEST = 256  # sounds: what a request may cost in time and memory
 
 
@@ -71,7 +74,7 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
             (scratch / "assets").mkdir(exist_ok=True)
             (scratch / CONFIG_FILE).write_text(config_yaml, encoding="utf-8")
             facts = {"step": synthesizer.step, "labels": synthesizer.labels.get_config()}
-            facts = yaml.safe_dump(facts, default_flow_style=None, sort_keys=False)  # the order of kinds is that of the inputs
+            facts = yaml.dump(facts, Dumper=Dumper, default_flow_style=None, sort_keys=False)  # kinds in the inputs' order
             (scratch / GENERATOR_FILE).write_text(facts, encoding="utf-8")
             write_warmup_requests(scratch, model_name, synthesizer)
             size_bytes = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
@@ -280,7 +283,7 @@ def exported_step(folder):
 
 
 def _read(file):
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=Loader)
 
 
 def _versions(folder):

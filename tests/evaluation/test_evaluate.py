@@ -213,3 +213,20 @@ def test_curves_are_drawn_from_what_there_is():
 
 def test_the_json_holds_no_nan(result):
     json.dumps(result, allow_nan=False)
+
+
+def test_instruments_that_are_not_trained_on_do_not_hinder_scores_of_families(parts):
+    """As in NSynth, whose splits hold different instruments."""
+
+    def labelled(sounds, first):
+        instrument = first + np.arange(len(sounds), dtype=np.int32) % 3
+        return sounds.relabelled(
+            sounds.labels | {"instrument": instrument}, sounds.label_names | {"instrument": list("abcdef")}
+        )
+
+    split = [labelled(sounds, first) for sounds, first in zip(parts, (0, 3, 3), strict=True)]
+    result = evaluate({}, *split, data="instruments", count=60, metrics=["label"])
+    assert result["classifier"]["label"] == "family"
+    assert [row["label_accuracy"] > 0.9 for row in result["rows"]] == [True, True]
+    with pytest.raises(InputError, match="whose values validation sounds share. Received: instrument, of others alone"):
+        evaluate({}, *split, data="instruments", count=60, metrics=["label"], label="instrument")
