@@ -12,13 +12,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kgan.errors import LISTED_NAMES, InputError, unknown_name
+from kgan.errors import InputError, unknown_name
 from kgan.noise import folded_seed
 
 ANY = -1  # in place of a value: it is drawn
 UNKNOWN = -1  # in place of a label that a sound lacks
 DRAWN = 1  # keeps the random stream of labels apart from that of latents
-FIRST_LISTED = 3  # values of a kind that has more than `LISTED_NAMES`
+MOST_LISTED, FIRST_LISTED = 24, 3  # values of a kind; of one that has more, the first
 USUAL_KINDS = ("pitch", "family", "instrument", "velocity", "class")  # what tells most of how a sound sounds
 TAKEN_NAMES = (
     "audio",
@@ -292,7 +292,7 @@ class Labels:
         values = self.values[kind]
         if kind not in self.names and 1 < len(values) == values[-1] - values[0] + 1:
             return f"from {values[0]} to {values[-1]}"
-        many = len(values) > LISTED_NAMES
+        many = len(values) > MOST_LISTED
         listed = ", ".join(self.named(kind, value) for value in (values[:FIRST_LISTED] if many else values))
         return f"one of {listed}, ... ({len(values):,} in all)" if many else f"one of {listed}"
 
