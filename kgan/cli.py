@@ -147,6 +147,7 @@ def _parser():
         help="MIDI pitch, several (60,64,67) or a range (48-72): each sound at all of them; over --repr harmonic also 60.5",
     )
     asked.add_argument("--family", metavar="NAME", help="instrument family, or several: organ,flute")
+    asked.add_argument("--instrument", metavar="NAME", help="an instrument, as the sounds name it: guitar_acoustic_014")
     asked.add_argument(
         "--label", metavar="KIND=VALUE", action="append", default=[], help="any label that there is, such as class=kick"
     )

@@ -14,8 +14,8 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from kgan.config import all_values, base_values, check_choice, check_effective, fields, flatten, read_yaml, told_values
-from kgan.errors import InputError
+from kgan.config import all_values, base_values, check_effective, fields, flatten, read_yaml, told_values
+from kgan.errors import InputError, check_choice
 from kgan.quiet import import_tensorflow_quietly
 from kgan.text import one_line, printable
 
@@ -32,14 +32,13 @@ EXPERIMENTS = {  # of the published table, in its order
 
 def train(options):
     """Train a GAN, or go on with a run."""
-    all_values(_overrides(options), options.preset, options.config)  # says what is wrong before TensorFlow is imported
+    told = all_values(_overrides(options), options.preset, options.config)  # says what is wrong before TensorFlow is imported
     import_tensorflow_quietly()
+    from kgan.training import start
     from kgan.training.run_folder import RunFolder
-    from kgan.training.start import all_values_for_data, start_run
 
-    told = all_values_for_data(_overrides(options), options.preset, options.config)
     run = RunFolder(options.run or _default_run(told, options.preset))
-    outcome = start_run(told, run, _asked(options))
+    outcome = start.train(run.path, _overrides(options), preset=options.preset, files=options.config)
     if outcome.failure:
         return EXIT_FAILURE
     code = EXIT_SIGNAL + outcome.signal_number if outcome.signal_number else 0
@@ -166,6 +165,7 @@ def demo(options):
     import_tensorflow_quietly()
     from kgan.config import load_config
     from kgan.demo import Instrument, serve
+    from kgan.labels import renumbered
     from kgan.training.build import load_sounds
     from kgan.training.run_folder import load
 
@@ -176,7 +176,7 @@ def demo(options):
             config = load_config(_data_of([Path(options.source).expanduser()]))
             if config.data.source.split("/")[0] == "nsynth":
                 raise InputError("NSynth is not downloaded for that.")
-            instrument.real = load_sounds(config)
+            instrument.real = renumbered(load_sounds(config), instrument.synthesizer.labels.names)
         except Exception as error:  # the page goes on without
             instrument.real = f"There are no real sounds to compare with. {error}"
 
@@ -216,7 +216,8 @@ def _new_folder(options, parent):
 
 def _asked_labels(options):
     """Return pairs of kind and text of what `generate` is asked for."""
-    pairs = [(kind, text) for kind, text in (("pitch", options.pitch), ("family", options.family)) if text is not None]
+    by_name = {"pitch": options.pitch, "family": options.family, "instrument": options.instrument}
+    pairs = [(kind, text) for kind, text in by_name.items() if text is not None]
     for text in options.label:
         kind, equals, values = text.partition("=")
         if not equals:
@@ -317,7 +318,7 @@ def reproduce(options):
         for name, (model, representation) in EXPERIMENTS.items()
     }
     for run, values in experiments.values():
-        config, _ = resolve(values, run, {option for option in told if option.startswith("data.")})
+        config, *_ = resolve(values, run, {option for option in told if option.startswith("data.")})
         build_gan(config, build_representation(config))
     sources, failures = {}, {}
     for name, (run, values) in experiments.items():

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
-from kgan.errors import InputError, unknown_name
+from kgan.errors import InputError, check_choice, unknown_name
 from kgan.text import printable
 
 MODELS = {
@@ -117,7 +117,7 @@ class Gan(Section):
 
 class Conditioning(Section):
     labels: Annotated[Literal["auto"] | list[str] | None, BeforeValidator(_names)] = Field(
-        description="what one can ask for, such as pitch,family; auto: pitch, family, class, where known; null"
+        description="what one can ask for, such as pitch,family; auto: these, instrument, velocity, class, where known; null"
     )
     critic: Literal["auxiliary", "projection"] = Field(
         description="how the critic sees labels: by a classifier, or a projection"
@@ -377,8 +377,3 @@ def configs_folder():
     """Return the folder of YAML files: inside the package where it is installed, beside it in a checkout."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
-
-
-def check_choice(kind, received, valid):
-    if str(received) not in valid:
-        raise unknown_name(kind, str(received), valid)

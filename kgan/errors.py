@@ -42,6 +42,12 @@ def unknown_name(kind: str, received: str, valid: Iterable[str]) -> InputError:
     return InputError(f"Unknown {kind} `{received}`.{hint}{listed}")
 
 
+def check_choice(kind: str, received: object, valid: Iterable[str]) -> None:
+    """Raise the error of `unknown_name` unless what was received is one of the valid names."""
+    if str(received) not in valid:
+        raise unknown_name(kind, str(received), valid)
+
+
 def told(error: Exception, smaller: Sequence[str] = ()) -> tuple[bool, str]:
     """Return whether the input or the system caused an exception, not kgan or a lack of memory, and one line that tells it.
 

@@ -1,5 +1,6 @@
 """What a generator can be asked for: a pitch, a family, a class."""
 
+import difflib
 import keyword
 import re
 import unicodedata
@@ -17,6 +18,7 @@ from kgan.noise import folded_seed
 ANY = -1  # in place of a value: it is drawn
 UNKNOWN = -1  # in place of a label that a sound lacks
 DRAWN = 1  # keeps the random stream of labels apart from that of latents
+MOST_LISTED, FIRST_LISTED = 24, 3  # values of a kind; of one that has more, the first
 USUAL_KINDS = ("pitch", "family", "instrument", "velocity", "class")  # what tells most of how a sound sounds
 TAKEN_NAMES = (
     "audio",
@@ -219,14 +221,8 @@ class Labels:
         if not self.kinds:
             return {}
         asked = {kind: tf.broadcast_to(tf.cast(asked.get(kind, ANY), tf.int32), [count]) for kind in self.kinds}
-        columns = [values[:, tf.newaxis] for values in asked.values()]
-        fits = [(column == self.columns[kind]) | (column == ANY) for kind, column in zip(asked, columns, strict=True)]
-        fitting = tf.add_n([tf.cast(fit, tf.float32) for fit in fits])  # how many kinds do, (count, combinations)
-        nearest = fitting == tf.reduce_max(fitting, axis=1, keepdims=True)  # all kinds, unless asked for against the data
-        weights = self.counts * tf.cast(nearest, tf.float32)
-        upto = tf.cumsum(weights, axis=1)
-        places = _places(count, seed, first)
-        chosen = tf.argmax(upto > (places * upto[:, -1])[:, tf.newaxis], axis=1)
+        wanted = tf.stack(list(asked.values()), axis=1)
+        chosen = _combinations(np.stack(list(self.columns.values())), self.counts, wanted, _places(count, seed, first))
         return {kind: tf.where(values == ANY, tf.gather(self.columns[kind], chosen), values) for kind, values in asked.items()}
 
     def check(self, labels: Mapping[str, ArrayLike]) -> None:
@@ -270,7 +266,7 @@ class Labels:
             number = rf"({NOTE}|\d+)" if kind == "pitch" else r"(\d+)"
             found = None if names else re.fullmatch(rf"{number}(?:-{number})?", part)
             if not found:
-                raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {text}.")
+                raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {text}.{self._hint(kind, part)}")
             first, last = (
                 midi_number(each) if not each.isdecimal() else int(each) for each in (found[1], found[2] or found[1])
             )
@@ -282,7 +278,7 @@ class Labels:
         return values
 
     def listed(self, kind: str) -> str:
-        """Return the values of a kind in words, such as `from 48 to 72` or `one of bass, flute`.
+        """Return the values of a kind in words, such as `from 48 to 72` or `one of bass, flute`; of many the first.
 
         Args:
             kind: one of `kinds`.
@@ -294,11 +290,17 @@ class Labels:
             KeyError: the kind is unknown.
         """
         values = self.values[kind]
-        if kind in self.names:
-            return f"one of {', '.join(self.names[kind][value] for value in values)}"
-        if 1 < len(values) == values[-1] - values[0] + 1:
+        if kind not in self.names and 1 < len(values) == values[-1] - values[0] + 1:
             return f"from {values[0]} to {values[-1]}"
-        return f"one of {', '.join(map(str, values))}"
+        many = len(values) > MOST_LISTED
+        listed = ", ".join(self.named(kind, value) for value in (values[:FIRST_LISTED] if many else values))
+        return f"one of {listed}, ... ({len(values):,} in all)" if many else f"one of {listed}"
+
+    def _hint(self, kind, received):
+        """Return a sentence that names the names nearest to one that is none."""
+        names = [self.named(kind, value) for value in self.values[kind]] if kind in self.names else []
+        nearest = difflib.get_close_matches(received, names)
+        return f" Did you mean {' or '.join(f'`{name}`' for name in nearest)}?" if nearest else ""
 
     def named(self, kind: str, value: int) -> str:
         """Return the name of a value, or the value as text where it has none.
@@ -335,6 +337,30 @@ def _counted(values):
 
 
 @tf.function(reduce_retracing=True)
+def _combinations(columns, counts, wanted, places):
+    """Return the combination `(count,)` at each place, in [0, 1), among those that fit best, as frequent as they are.
+
+    One sound at a time: where each of 300,000 notes is a combination of its own, all at once would not fit in memory.
+
+    Args:
+        columns: int32 `(kinds, combinations)`.
+        counts: int32 `(combinations,)`.
+        wanted: int32 `(count, kinds)`.
+        places: float32 `(count,)`.
+    """
+
+    def chosen(one):
+        values, place = one
+        fits = (columns == values[:, tf.newaxis]) | (values == ANY)[:, tf.newaxis]
+        fitting = tf.reduce_sum(tf.cast(fits, tf.int32), axis=0)  # how many kinds do
+        nearest = fitting == tf.reduce_max(fitting)  # all kinds, unless asked for against the data
+        upto = tf.cumsum(tf.cast(tf.where(nearest, counts, 0), tf.float32))
+        return tf.searchsorted(upto, [place * upto[-1]], side="right")[0]
+
+    return tf.map_fn(chosen, (wanted, places), fn_output_signature=tf.int32)
+
+
+@tf.function(reduce_retracing=True)
 def _places(count, seed, first):
     """Return uniform numbers in [0, 1), `(count,)`, from number `first` on: number i depends on the seed and on i alone."""
     return tf.map_fn(
@@ -342,3 +368,23 @@ def _places(count, seed, first):
         tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64)),
         fn_output_signature=tf.float32,
     )
+
+
+def renumbered(sounds, names):
+    """Return sounds whose labels have the numbers that other names give them, `UNKNOWN` for a name that is not among these.
+
+    Two sets number their names, such as instruments, each in its own way: number 3 of one is not number 3 of the other.
+
+    Args:
+        sounds: `Sounds` or `ShardedSounds`.
+        names: `{kind: names}`, as in `Labels`; a kind without names on either side keeps its numbers.
+    """
+    other = {kind: each for kind, each in names.items() if list(sounds.label_names.get(kind, each)) != list(each)}
+    if not other:
+        return sounds
+    labels = dict(sounds.labels)
+    for kind, each in other.items():
+        numbers = {name: number for number, name in enumerate(each)}
+        theirs = np.array([*(numbers.get(name, UNKNOWN) for name in sounds.label_names[kind]), UNKNOWN], np.int32)
+        labels[kind] = theirs[labels[kind]]  # the last one is that of UNKNOWN
+    return sounds.relabelled(labels, sounds.label_names | other)

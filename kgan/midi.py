@@ -97,7 +97,9 @@ def perform(
         notes = _in_range(notes, synthesizer.labels, midi_path)
     known = {"velocity"} & set(synthesizer.labels.kinds) - set(synthesizer.labels.names) - set(labels or {})
     velocities = synthesizer.labels.values["velocity"] if known else None
-    chosen = synthesizer.chosen_labels(instruments, _families(programs, synthesizer.labels) | (labels or {}), seed)
+    labels = labels or {}
+    families = {} if "instrument" in labels else _families(programs, synthesizer.labels)  # an instrument has its own
+    chosen = synthesizer.chosen_labels(instruments, families | labels, seed)
     paths = _latent_paths(synthesizer, instruments, max(note.start_s for note in notes), seed)
     rate_hz, mix, samples = synthesizer.sample_rate_hz, None, 0
     for first in tqdm(range(0, len(notes), BATCH_SIZE), "Performing", unit="batch", disable=not progress):

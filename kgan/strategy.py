@@ -6,8 +6,7 @@ import shutil
 
 import tensorflow as tf
 
-from kgan.config import check_choice
-from kgan.errors import InputError
+from kgan.errors import InputError, check_choice
 
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 

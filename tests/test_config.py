@@ -91,6 +91,7 @@ def test_yaml_round_trip():
         ({"data.families": "bass"}, "`data.families`: Input should be a valid list. Received: 'bass'."),
         ({"data.pitches": "[1]"}, "`data.pitches`: "),
         ({"data.overlap": 1.0}, "`data.overlap`: Input should be less than 1. Received: 1.0."),
+        ({"scores.monitor": "musicnn_frechet"}, "`scores.monitor`: Input should be 'inception_score', 'frechet_distance', "),
         ({"augment.gain_db": -1}, "`augment.gain_db`: Input should be greater than or equal to 0. Received: -1."),
     ],
 )

@@ -1,6 +1,8 @@
 import json
+import time
 
 import numpy as np
+import psutil
 import pytest
 import scipy.special
 import scipy.stats
@@ -8,7 +10,7 @@ import tensorflow as tf
 
 from kgan.data.sounds import Sounds
 from kgan.errors import InputError
-from kgan.labels import ANY, Labels
+from kgan.labels import ANY, Labels, renumbered
 
 # Flutes at 60 and 62, once and thrice; a bass at 60, twice.
 NOTES = Labels({"pitch": [60, 62, 60], "family": [2, 2, 0]}, [1, 3, 2], {"family": ["bass", "brass", "flute"]})
@@ -167,7 +169,7 @@ def test_texts_by_hand(kind, text, values):
         ("family", "brass", r"^`family` must be one of bass, flute. Received: brass.$"),
         ("family", "1", r"^`family` must be one of bass, flute. Received: 1.$"),  # the number of a name is none
         ("pitch", "H4", r"^`pitch` must be one of 60, 62. Received: H4.$"),
-        ("family", "flutes", r"^`family` must be one of bass, flute. Received: flutes.$"),
+        ("family", "flutes", r"^`family` must be one of bass, flute. Received: flutes. Did you mean `flute`\?$"),
         ("pich", "60", r"Unknown label `pich`. Did you mean `pitch`\?"),
     ],
 )
@@ -247,3 +249,40 @@ def test_two_labels_cannot_have_one_input():
     for kinds in (("class", "class_"), ("class_", "class")):
         with pytest.raises(InputError, match="none of audio, .*class_. Received: class_.$"):
             Labels({kind: [0, 1] for kind in kinds})
+
+
+def test_of_many_names_the_first_are_listed_and_the_nearest_suggested():
+    names = [f"{family}_acoustic_{i:03d}" for family in ("bass", "guitar") for i in range(503)]
+    labels = Labels({"instrument": range(1, 1006)}, names={"instrument": names})
+    listed = "one of bass_acoustic_001, bass_acoustic_002, bass_acoustic_003, ... (1,005 in all)"
+    assert labels.listed("instrument") == listed
+    assert labels.parsed("instrument", "guitar_acoustic_014") == [517]
+    with pytest.raises(InputError) as error:
+        labels.parsed("instrument", "guitar_acustic_014")
+    told = f"`instrument` must be {listed}. Received: guitar_acustic_014. Did you mean `guitar_acoustic_014` or "
+    assert str(error.value).startswith(told)
+    with pytest.raises(InputError, match="must be one of bass_acoustic_001"):
+        labels.parsed("instrument", names[0])  # a name of the set whose sounds were left out
+    assert Labels({"pitch": range(0, 60, 2)}).listed("pitch") == "one of 0, 2, 4, ... (30 in all)"
+
+
+def test_sounds_are_renumbered_by_names_and_a_name_that_is_not_there_is_unknown():
+    sounds = sounds_with({"instrument": [0, 1, 2, -1], "pitch": [60, 61, 62, 63]}, {"instrument": ["horn", "oboe", "harp"]})
+    moved = renumbered(sounds, {"instrument": ["harp", "viola", "horn"], "family": ["bass"]})
+    assert moved.labels["instrument"].tolist() == [2, -1, 0, -1]
+    assert moved.labels["pitch"].tolist() == [60, 61, 62, 63]
+    assert moved.label_names == {"instrument": ["harp", "viola", "horn"]}
+    assert renumbered(sounds, sounds.label_names) is sounds
+    assert renumbered(sounds, {"pitch": ["low", "high"]}) is sounds  # its pitches are numbers
+
+
+def test_a_draw_among_as_many_combinations_as_nsynth_has_takes_little_memory_and_time():
+    """300,000 notes, each of an instrument, pitch and velocity of its own: all at once for 5,000 sounds took gigabytes."""
+    number = np.arange(300_000)
+    labels = Labels({"pitch": number % 60, "instrument": number // 300, "velocity": number // 60 % 5})
+    began_s, before_bytes = time.perf_counter(), psutil.Process().memory_info().rss
+    drawn_labels = drawn(labels, {"pitch": 7, "instrument": 20}, 1000)
+    assert set(drawn_labels["velocity"].tolist()) == set(range(5))
+    assert set(drawn_labels["instrument"].tolist()) == {20}
+    assert time.perf_counter() - began_s < 60
+    assert psutil.Process().memory_info().rss - before_bytes < 500e6

@@ -211,6 +211,9 @@ def test_each_instrument_sounds_as_its_program_s_family_unless_told(tmp_path):
     told = Player(labels=labels)
     perform(tmp_path / "two.mid", told, {"family": 1})
     assert {each["family"] for each in told.asked} == {1}
+    named = Player(labels=Labels(columns | {"instrument": columns["family"]}, names={"family": FAMILIES}))
+    perform(tmp_path / "two.mid", named, {"instrument": 4})
+    assert {(each["family"], each["instrument"]) for each in named.asked} == {(4, 4)}  # not that of the program
 
 
 def test_latents_glide_and_each_instrument_has_its_own(tmp_path):

@@ -44,7 +44,8 @@ class Score(keras.callbacks.Callback):
         best_step: the step with the best score, None before the first.
 
     Raises:
-        ValueError: `monitor` is not the name of a score of which higher or lower is better.
+        ValueError: `monitor` is not the name of a score of which higher or lower is better. In training, the evaluator does
+            not tell it.
     """
 
     def __init__(
@@ -122,6 +123,8 @@ class Score(keras.callbacks.Callback):
             return
         scores = {name: value for name, value in scores.items() if name in COLUMNS}
         clocks = {"minutes": "training_s", "cpu_minutes": "training_cpu_s"} if self.checkpoint is not None else {}
+        if self.monitor not in scores:
+            raise InputError(f"`monitor` must be one of the evaluator's scores, {', '.join(scores)}. Received: {self.monitor}.")
         spent = {name: round(getattr(self.checkpoint, clock) / 60, 2) for name, clock in clocks.items()}
         self.rows.append({"step": step, **self._how, **spent, **scores})
         if self.best_step == step and self.checkpoint is not None:

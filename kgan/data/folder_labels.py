@@ -6,12 +6,12 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
-from kgan.data.nsynth import LABEL_NAMES, is_note, note_labels
+from kgan.data.nsynth import instrument_of, is_note, names_with, note_labels
 from kgan.errors import InputError
 from kgan.labels import UNKNOWN, midi_number
 
 RESERVED = ("audio", "id", "x")  # what examples and shards call their other parts
-KNOWN_KINDS = ("file", "pitch", "velocity", "family", "source", "class")  # also where a table writes them in capitals
+KNOWN_KINDS = ("file", "pitch", "velocity", "family", "instrument", "source", "class")  # in capitals, too, in a table
 INTEGER = r"0|-?[1-9]\d{0,8}"  # 007 is a name
 SPLIT_FOLDERS = {
     "train": "train", "training": "train",
@@ -39,8 +39,8 @@ def outside_splits(names):
 def labels_of_names(names):
     """Return the labels that files have by their names and folders.
 
-    NSynth's names state pitch, velocity, family and source. Otherwise the first folder is the `class`; where all first
-    folders are splits, the second one is.
+    NSynth's names state pitch, velocity, family, source and instrument. Otherwise the first folder is the `class`; where all
+    first folders are splits, the second one is.
 
     Args:
         names: of files, with `/` between folders.
@@ -49,9 +49,13 @@ def labels_of_names(names):
         `{kind: names of its values}` of labels that number names, and `{file: {kind: integer}}`, `UNKNOWN` for what some files
         lack.
     """
-    if sum(is_note(_stem(name)) for name in names) > len(names) / 2:
-        unknown = dict.fromkeys((*LABEL_NAMES, "pitch", "velocity"), UNKNOWN)
-        return LABEL_NAMES, {name: note_labels(_stem(name)) if is_note(_stem(name)) else unknown for name in names}
+    notes = {name: _stem(name) for name in names if is_note(_stem(name))}
+    if len(notes) > len(names) / 2:
+        label_names = names_with(sorted(set(map(instrument_of, notes.values()))))
+        numbers = {instrument: i for i, instrument in enumerate(label_names["instrument"])}
+        stated = {name: note_labels(note) | {"instrument": numbers[instrument_of(note)]} for name, note in notes.items()}
+        unknown = dict.fromkeys((*label_names, "pitch", "velocity"), UNKNOWN)
+        return label_names, {name: stated.get(name, unknown) for name in names}
     are_split = all(map(split_of, names))
     below = {name: name.partition("/")[2] if are_split else name for name in names}
     classes = {name: path.partition("/")[0] if "/" in path else "" for name, path in below.items()}

@@ -16,7 +16,7 @@ from kgan.data.folder_labels import split_of
 from kgan.data.notes import SPLITS, load_notes
 from kgan.data.prepare import PLAN, plan_of, prepare
 from kgan.data.recordings import Clipping, Filter
-from kgan.data.shards import MANIFEST, ShardedSounds, is_prepared
+from kgan.data.shards import MANIFEST, ShardedSounds, clipping_of, is_prepared
 from kgan.data.sounds import Sounds
 from kgan.data.sources import find_source
 from kgan.errors import InputError
@@ -160,7 +160,7 @@ def check_effective(name, labels_csv, clipping, asked=None):
             f"`labels_csv` is for a folder of sounds. Received: {labels_csv} beside {name}, which has its own labels."
         )
     usual = asdict(Clipping())
-    prepared = usual if name == "notes" else ShardedSounds(name).clipping
+    prepared = usual if name == "notes" else clipping_of(name)
     for option in PREPARED_OPTIONS:
         value = getattr(clipping, option)
         if (option in asked if asked is not None else value != usual[option]) and value != prepared[option]:

@@ -25,7 +25,7 @@ from kgan.errors import InputError
 from kgan.files import as_path, cache_folder, size_and_time, tensorflow_path, whole_file
 
 SAMPLE_RATE_HZ, MIDI_NUMBERS = 16000, 128
-LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}
+LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}  # of every set; each has instruments of its own
 STATED = {"family": "instrument_family", "source": "instrument_source", "pitch": "pitch", "velocity": "velocity"}
 _NOTE = re.compile(rf"({'|'.join(FAMILIES)})_({'|'.join(SOURCES)})_(\d{{3}})-(\d{{3}})-(\d{{3}})")
 
@@ -40,7 +40,7 @@ def note_labels(note_str):
     """Return the integer labels that a note's name states, such as `bass_synthetic_033-022-050`.
 
     Returns:
-        `family`, `source`, `pitch`, `velocity`. Which instrument it is, the name states; qualities are left out.
+        `family`, `source`, `pitch`, `velocity`. The instrument has a name, see `instrument_of`; qualities are left out.
 
     Raises:
         ValueError: it is no name of an NSynth note.
@@ -56,6 +56,16 @@ def note_labels(note_str):
     }
 
 
+def instrument_of(note_str):
+    """Return the instrument's name that a note's states: `bass_synthetic_033` of `bass_synthetic_033-022-050`."""
+    return note_str[: -len("-022-050")]
+
+
+def names_with(instruments):
+    """Return the names that labels of a set number, its instruments in the order that they are given."""
+    return LABEL_NAMES | {"instrument": list(instruments)}
+
+
 def _stated_labels(name, note):
     """Return the labels that `examples.json` states of a note, as `note_labels` does of its name.
 
@@ -64,6 +74,19 @@ def _stated_labels(name, note):
     """
     note_labels(name)  # which says what is wrong with a name
     return _checked(name, {kind: note[field] for kind, field in STATED.items()})
+
+
+def _by_number(stated):
+    """Return the names of instruments in the order of NSynth's numbers, out of pairs of number and name.
+
+    Raises:
+        ValueError: one is no such pair.
+    """
+    stated = set(stated)
+    for number, name in stated:
+        if type(number) is not int or not isinstance(name, str) or not name:
+            raise ValueError(f"there is an instrument {number} {name}")
+    return list(dict.fromkeys(name for _, name in sorted(stated)))
 
 
 def _checked(name, labels):
@@ -81,13 +104,12 @@ class NSynthFolderSource:
         path: the folder, such as `nsynth-train`.
 
     Attributes:
+        label_names: for a label that numbers names, the names in order: of `instrument` those that are here, in NSynth's order.
         left_out: `{name: reason}` of WAV files that `examples.json` does not name.
 
     Raises:
         InputError: `examples.json` cannot be read or names no notes.
     """
-
-    label_names = LABEL_NAMES
 
     def __init__(self, path):
         self.path = as_path(path)
@@ -95,10 +117,15 @@ class NSynthFolderSource:
         try:
             notes = json.loads(file.read_text(encoding="utf-8"))
             self._labels = {name: _stated_labels(name, note) for name, note in sorted(notes.items())}
+            instruments = _by_number((note["instrument"], note["instrument_str"]) for note in notes.values())
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"NSynth's examples.json must map the names of its notes. Received: {file} ({error}).") from None
         if not self._labels:
             raise InputError(f"NSynth's examples.json must name notes. Received: {file}, without any.")
+        self.label_names = names_with(instruments)
+        numbers = {instrument: i for i, instrument in enumerate(instruments)}
+        for name, labels in self._labels.items():
+            labels["instrument"] = numbers[notes[name]["instrument_str"]]
         audio = self.path / "audio"
         there = {path.stem for path in audio.iterdir() if path.suffix == ".wav"} if audio.is_dir() else set()
         self.left_out = dict.fromkeys(sorted(there - set(self._labels)), "is not named in examples.json")
@@ -151,20 +178,21 @@ class NSynthTarSource:
         path: the archive, compressed or not.
 
     Attributes:
+        label_names: for a label that numbers names, the names in order: of `instrument` those that are here, by the alphabet.
         left_out: `{name: reason}` of WAV files that are no notes of NSynth.
 
     Raises:
         InputError: it is no tar archive, or a damaged one.
     """
 
-    label_names = LABEL_NAMES
-
     def __init__(self, path):
         self.path = Path(path).expanduser()
         if not tarfile.is_tarfile(self.path):
             raise InputError(f"NSynth's WAV files must be in a tar archive. Received: {self.path}.")
         names = [name for name, _ in self._members]
-        self._count = sum(is_note(Path(name).stem) for name in names)
+        notes = [Path(name).stem for name in names if is_note(Path(name).stem)]
+        self._count = len(notes)
+        self.label_names = names_with(sorted(set(map(instrument_of, notes))))
         self.left_out = {name: "is not named as a note of NSynth" for name in names if not is_note(Path(name).stem)}
 
     @property
@@ -174,17 +202,11 @@ class NSynthTarSource:
 
     @functools.cached_property
     def _members(self):
-        """Return the name and a digest of each WAV file, which are kept in the cache for as long as the archive is the same."""
-        status = self.path.stat()
-        same = json.dumps([str(self.path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
-        index = cache_folder() / f"archive-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
-        if not index.exists():
-            found = self._walk("Looking through the archive, once")
-            members = [(name, hashlib.blake2b(content, digest_size=8).hexdigest()) for name, content in found]
-            index.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(index) as scratch:
-                scratch.write_text(json.dumps(members), encoding="utf-8")
-        return json.loads(index.read_text(encoding="utf-8"))
+        """Return the name and a digest of each WAV file."""
+        found = self._walk("Looking through the archive, once")
+        return _kept(
+            self.path, lambda: [(name, hashlib.blake2b(content, digest_size=8).hexdigest()) for name, content in found]
+        )
 
     def _walk(self, progress=None):
         """Yield the name and the bytes of each WAV file."""
@@ -209,10 +231,11 @@ class NSynthTarSource:
         Raises:
             InputError: the archive is damaged; what came before has been yielded.
         """
+        numbers = {instrument: i for i, instrument in enumerate(self.label_names["instrument"])}
         for path, content in self._walk():
             name = Path(path).stem
             if is_note(name):
-                yield Recording(name, content, note_labels(name))
+                yield Recording(name, content, note_labels(name) | {"instrument": numbers[instrument_of(name)]})
 
     def __len__(self):
         return self._count
@@ -221,19 +244,30 @@ class NSynthTarSource:
 class NSynthTFRecordSource:
     """An official `nsynth-*.tfrecord`: `note_str` and `audio`, a list of 64000 floats at 16 kHz, and the labels beside them.
 
+    It is looked through once, for its instruments, with a progress bar.
+
     Args:
         path: the file.
 
+    Attributes:
+        label_names: for a label that numbers names, the names in order: of `instrument` those that are here, in NSynth's order.
+
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it is damaged or not NSynth's.
     """
 
-    label_names, left_out = LABEL_NAMES, {}
+    left_out = {}
 
     def __init__(self, path):
         self.path = Path(path).expanduser()
         if not self.path.is_file():
             raise InputError(f"NSynth's TFRecord must be a file. Received: {self.path}.")
+        self._count, instruments = _kept(self.path, self._look_through)
+        self.label_names = names_with(instruments)
+
+    def _look_through(self):
+        stated = [stated for *_, stated in tqdm(self._notes(), "Looking through the file, once", unit="sound")]
+        return len(stated), _by_number(stated)
 
     @property
     def description(self):
@@ -245,25 +279,31 @@ class NSynthTFRecordSource:
         Raises:
             InputError: the file is damaged or not NSynth's; what came before has been yielded.
         """
+        numbers = {instrument: i for i, instrument in enumerate(self.label_names["instrument"])}
+        for name, samples, labels, (_, instrument) in self._notes():
+            audio = np.array(samples, np.float32)
+            yield Recording(name, audio, labels | {"instrument": numbers[instrument]}, SAMPLE_RATE_HZ)
+
+    def _notes(self):
+        """Yield the name of each note, its samples, its labels, and NSynth's number and the name of its instrument."""
         import tensorflow as tf
         from google.protobuf.message import DecodeError
 
         path = tensorflow_path(self.path)
         try:
             for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-                example = tf.train.Example.FromString(record)
-                values = example.features.feature
+                values = tf.train.Example.FromString(record).features.feature
                 name = values["note_str"].bytes_list.value[0].decode()
-                audio = np.array(values["audio"].float_list.value, np.float32)
                 labels = _checked(name, {kind: values[field].int64_list.value[0] for kind, field in STATED.items()})
-                yield Recording(name, audio, labels, SAMPLE_RATE_HZ)
+                instrument = values["instrument"].int64_list.value[0], values["instrument_str"].bytes_list.value[0].decode()
+                yield name, values["audio"].float_list.value, labels, instrument
         except tf.errors.DataLossError as error:
             raise InputError(f"The file {self.path} is damaged: {error.message}. Fetch it again.") from None
         except (IndexError, ValueError, DecodeError) as error:
             raise InputError(f"Records of {self.path} must have NSynth's features. Received others: {error}.") from None
 
     def __len__(self):
-        return 0
+        return self._count
 
 
 class NSynthTFDSSource:
@@ -274,11 +314,14 @@ class NSynthTFDSSource:
         split: `train`, `valid` or `test`.
         data_dir: TFDS's folder; None is its own default, `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
+    Attributes:
+        label_names: for a label that numbers names, the names in order: of `instrument` those of all splits.
+
     Raises:
         InputError: it is not there and cannot be downloaded.
     """
 
-    label_names, left_out = LABEL_NAMES, {}
+    left_out = {}
 
     def __init__(self, name="nsynth/full", split="train", data_dir=None):
         import tensorflow_datasets as tfds
@@ -294,6 +337,7 @@ class NSynthTFDSSource:
             known = ", ".join(self._builder.info.splits)
             raise InputError(f"`split` of {name} must be one of {known}. Received: {split}.")
         self._split = split
+        self.label_names = names_with(self._builder.info.features["instrument"]["label"].names)
 
     def _download(self, tfds):
         try:
@@ -324,11 +368,25 @@ class NSynthTFDSSource:
                 "source": int(example["instrument"]["source"]),
                 "pitch": int(example["pitch"]),
                 "velocity": int(example["velocity"]),
+                "instrument": int(example["instrument"]["label"]),
             }
             yield Recording(example["id"].decode(), example["audio"], labels, SAMPLE_RATE_HZ)
 
     def __len__(self):
         return self._builder.info.splits[self._split].num_examples
+
+
+def _kept(path, made):
+    """Return what a function makes of a file, as JSON has it; kept in the cache for as long as the file is the same."""
+    status = path.stat()
+    same = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
+    index = cache_folder() / f"archive-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
+    if not index.exists():
+        content = json.dumps(made())
+        index.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(index) as scratch:
+            scratch.write_text(content, encoding="utf-8")
+    return json.loads(index.read_text(encoding="utf-8"))
 
 
 def _described(parts):

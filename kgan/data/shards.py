@@ -119,10 +119,8 @@ class ShardedSounds:
 
     def __init__(self, folder):
         self.folder = Path(folder).expanduser()
+        manifest = _manifest(self.folder)
         try:
-            manifest = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-            if manifest["format"] != FORMAT:
-                raise InputError(f"Shards must have format {FORMAT}. Received: {self.folder}, format {manifest['format']}.")
             shards = [shard for shard in manifest["shards"] if shard["clips"]]
             indices = [_read_index(self.folder / Path(shard["file"]).with_suffix(".npz")) for shard in shards]
             self.sample_rate_hz = manifest["sample_rate_hz"]
@@ -138,11 +136,7 @@ class ShardedSounds:
             self._files = [self.folder / shard["file"] for shard in shards]
             sizes = [file.stat().st_size for file in self._files]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"Shards must be in a folder that `prepare` completed. Received: {self.folder} ({error})."
-            ) from None
+            raise _incomplete(self.folder, error) from None
         for shard, file, size in zip(shards, self._files, sizes, strict=True):
             if size != shard["bytes"]:
                 raise InputError(f"{file} is damaged: it must have {shard['bytes']} bytes. Prepare the folder again.")
@@ -175,10 +169,10 @@ class ShardedSounds:
         chosen.labels = {kind: values[indices] for kind, values in self.labels.items()}
         return chosen
 
-    def relabelled(self, labels):
-        """Return the same clips with other labels, without names."""
+    def relabelled(self, labels, label_names=None):
+        """Return the same clips with other labels, and the names that they number."""
         chosen = copy.copy(self)
-        chosen.labels, chosen.label_names = labels, {}
+        chosen.labels, chosen.label_names = labels, label_names or {}
         return chosen
 
     def gather(self, indices):
@@ -220,6 +214,30 @@ def is_prepared(folder):
     """Return whether a folder holds a complete set of shards; other programs have files called `manifest.json`, too."""
     manifest = as_path(folder) / MANIFEST
     return manifest.is_file() and b'"shards"' in manifest.read_bytes()
+
+
+def clipping_of(folder):
+    """Return how the clips of a folder of shards were made, the attributes of a `Clipping`; no shard is opened.
+
+    Raises:
+        InputError: it is no such folder.
+    """
+    return _manifest(as_path(folder))["clipping"]
+
+
+def _manifest(folder):
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        found = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _incomplete(folder, error) from None
+    if found != FORMAT:
+        raise InputError(f"Shards must have format {FORMAT}. Received: {folder}, format {found}.")
+    return manifest
+
+
+def _incomplete(folder, error):
+    return InputError(f"Shards must be in a folder that `prepare` completed. Received: {folder} ({error}).")
 
 
 def free_memory_bytes():

@@ -69,16 +69,17 @@ class Sounds:
             labels={kind: values[indices] for kind, values in self.labels.items()},
         )
 
-    def relabelled(self, labels: Mapping[str, np.ndarray]) -> "Sounds":
-        """Return the same clips with other labels, without names.
+    def relabelled(self, labels: Mapping[str, np.ndarray], label_names: Mapping[str, list[str]] | None = None) -> "Sounds":
+        """Return the same clips with other labels.
 
         Args:
             labels: int32 `(count,)` for each kind of label.
+            label_names: the names that they number; None for none.
 
         Returns:
             `Sounds` that share the clips with these.
         """
-        return replace(self, labels=labels, label_names={})
+        return replace(self, labels=labels, label_names=label_names or {})
 
     @functools.cached_property
     def _tensor(self):

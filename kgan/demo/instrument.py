@@ -119,7 +119,7 @@ def directions(synthesizer, seed=0):
     measures = {("darker", "brighter"): np.log(centroids + 1)}
     if audio.shape[1] >= SHORTEST_S * synthesizer.sample_rate_hz:
         envelope = measure_envelope(audio, synthesizer.sample_rate_hz)
-        measures[("sudden", "gentle")] = envelope.attack_s
+        measures[("sudden", "gentle")] = envelope.attack_ms
         measures[("short", "long")] = envelope.decay_db
     found = {}
     for names, values in measures.items():

@@ -1,8 +1,9 @@
 """How good generated sounds are: scores against real ones, and the classifier that some of them need."""
 
+from kgan.audio.envelope import attack_ms
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance, nearest_neighbours
-from kgan.evaluation.envelope import attack_ms, level_noise_db
+from kgan.evaluation.envelope import level_noise_db
 from kgan.evaluation.evaluator import Evaluator
 from kgan.evaluation.inception_score import effective_classes, inception_score
 from kgan.evaluation.ndb import Bins

@@ -102,6 +102,11 @@ def load_classifier(train, valid, test, architecture="mel", label=None, cache=No
         raise unknown_name("classifier", architecture, ARCHITECTURES)
     parts = train, valid, test
     label = usable_label(train, label)
+    for name, part in (("validation", valid), ("test", test)):
+        if not np.isin(part.labels.get(label, ()), train.labels[label]).any():
+            raise InputError(
+                f"A classifier needs a label whose values {name} sounds share. Received: {label}, of others alone."
+            )
     values = np.unique(np.concatenate([part.labels[label] for part in parts]))
     names = [train.label_names[label][value] if label in train.label_names else str(value) for value in values]
     heads = {"label": label} | ({"pitch": "pitch"} if all(map(has_pitches, parts)) else {})

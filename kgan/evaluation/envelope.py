@@ -1,4 +1,4 @@
-"""How a sound's level moves: how fast it attacks, and how unsteady it is while it is held."""
+"""How unsteady a sound's level is while it is held."""
 
 import math
 
@@ -6,37 +6,11 @@ import numpy as np
 
 from kgan.evaluation.log_mel import LogMel
 
-ATTACK_WINDOW_S, ATTACK_HOP_S = 0.005, 0.001  # of the root mean square that is the envelope
-ATTACK_FROM, ATTACK_TO = 0.1, 0.9  # of the envelope's maximum
 HELD_FROM, HELD_TO = 0.2, 0.7  # of a clip: after the attack, and before keys are released, at three quarters
 LEVEL_WINDOW_S, LEVEL_HOP_S = 0.064, 0.016  # four periods of the lowest built-in note: its own beating is averaged out
 STRONGEST_BANDS = 6
 BATCH_SIZE = 64
 DB_PER_NEPER = 20.0 / math.log(10.0)
-
-
-def attack_ms(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Return how long each sound takes from a tenth to nine tenths of its envelope's maximum, in milliseconds, `(count,)`.
-
-    The envelope is the root mean square of windows of 5 ms, one each millisecond. Both levels are taken where they are first
-    reached. Of a silent sound it is NaN.
-
-    Args:
-        audio: float `(count, samples)`.
-        sample_rate_hz: samples per second.
-
-    Returns:
-        Milliseconds, float64 `(count,)`.
-
-    Reference: Peeters et al. 2011, "The Timbre Toolbox", section II.B.
-    """
-    window, hop = round(ATTACK_WINDOW_S * sample_rate_hz), round(ATTACK_HOP_S * sample_rate_hz)
-    energy = np.cumsum(np.square(np.asarray(audio, np.float64)), axis=1)
-    energy = np.pad(energy, ((0, 0), (1, 0)))
-    envelope = np.sqrt((energy[:, window::hop] - energy[:, :-window:hop]) / window)
-    largest = envelope.max(axis=1, keepdims=True)
-    begin, end = ((envelope >= share * largest).argmax(axis=1) for share in (ATTACK_FROM, ATTACK_TO))
-    return np.where(largest[:, 0] > 0.0, (end - begin) * 1000.0 * hop / sample_rate_hz, np.nan)
 
 
 def level_noise_db(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from kgan.audio.decode import read_audio
 from kgan.audio.files import find_audio
 from kgan.data.load import load_sounds
 from kgan.data.recordings import Clipping
-from kgan.data.shards import ShardedSounds, is_prepared
+from kgan.data.shards import clipping_of, is_prepared
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError, unknown_name
 from kgan.evaluation.classifier import fingerprint, load_classifier, usable_label
@@ -168,7 +168,7 @@ def folder_sounds(path, clipping, count, seed):
     labels_csv = path / "labels.csv"
     clipping = replace(clipping, slicing="first", overlap=0.0, pad_end=True, silence_db=None, normalize=False)
     if is_prepared(path):
-        clipping = Clipping(**ShardedSounds(path).clipping)
+        clipping = Clipping(**clipping_of(path))
     sounds = load_sounds(str(path), labels_csv=str(labels_csv) if labels_csv.is_file() else None, clipping=clipping)
     other_rate, other_length = _count_others(path, clipping)
     resampled = f"{other_rate} of the files were resampled to {clipping.sample_rate_hz} Hz"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kgan.audio.envelope import attack_ms
 from kgan.audio.pitch import FRAME_S
 from kgan.audio.signal import SILENT_PEAK, mono
 from kgan.data.shards import ShardedSounds
@@ -13,7 +14,7 @@ from kgan.errors import InputError
 from kgan.evaluation.classifier import Classifier
 from kgan.evaluation.distances import frechet_distance, kernel_distance
 from kgan.evaluation.diversity import mean_nearest_distance
-from kgan.evaluation.envelope import attack_ms, level_noise_db
+from kgan.evaluation.envelope import level_noise_db
 from kgan.evaluation.inception_score import SPLITS, effective_classes, inception_score
 from kgan.evaluation.log_mel import LogMel
 from kgan.evaluation.musicnn import Musicnn

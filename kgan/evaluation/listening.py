@@ -12,6 +12,7 @@ from kgan.evaluation.evaluator import BATCH_SIZE, MEL_FFT_SAMPLES, REFERENCE_SOU
 from kgan.evaluation.log_mel import LogMel
 from kgan.evaluation.pitch_scores import in_tune
 from kgan.files import whole_folder
+from kgan.labels import renumbered
 
 COMPARED_SOUNDS = 2_000  # real sounds, at most, each with a generated one of its labels
 
@@ -19,7 +20,8 @@ COMPARED_SOUNDS = 2_000  # real sounds, at most, each with a generated one of it
 def listen(synthesizer, train, test, folder, count=10, seed=0):
     """Write pictures and WAVs of generated sounds beside real ones, and what differs between them.
 
-    For each real test sound a sound of the same labels is made. Into a new folder go
+    For each real test sound a sound of the same labels is made; where no test sound has a value that the generator knows, as
+    where instruments are held out, it is drawn. Into a new folder go
         `beside.png`, `real_00.wav`, `generated_00.wav`, ...: `count` of these pairs, by pitch where they have one;
         `neighbours.png`: the generated ones above the training sounds nearest to them, by log mel spectrograms, with the
             distance relative to that of real test sounds from theirs: 0 is a copy;
@@ -40,9 +42,9 @@ def listen(synthesizer, train, test, folder, count=10, seed=0):
         InputError: no test sound has labels that the generator knows, or they are shorter than 0.128 s or 2048 samples.
         OSError: the folder exists and is not empty, or cannot be written.
     """
-    test = _known(test, synthesizer.labels)
+    test, kinds = _known(test, synthesizer.labels)
     check_length(test)
-    labels = {kind: test.labels[kind] for kind in synthesizer.labels.kinds}
+    labels = {kind: test.labels[kind] for kind in kinds}
     rate_hz, pitches = synthesizer.sample_rate_hz, labels.get("pitch")
     real = mono(test.waveforms())
     made = mono(synthesizer.generate(synthesizer.latents(len(test), seed), labels, progress=True))
@@ -75,6 +77,9 @@ def listen(synthesizer, train, test, folder, count=10, seed=0):
             f"In tune: {np.mean(hits['generated']):.1%} of {len(made):,} generated sounds, {np.mean(hits['real']):.1%} of the"
             f" real ones. Pitches missed most often: {', '.join(map(str, missed))}."
         )
+    drawn_kinds = [kind for kind in synthesizer.labels.kinds if kind not in kinds]
+    if drawn_kinds:
+        text.append(f"Drawn, for no test sound has a value that the generator knows: {', '.join(drawn_kinds)}.")
     text = "\n\n".join(text) + "\n"
     with whole_folder(folder) as scratch:
         for name, png in pictures.items():
@@ -87,15 +92,16 @@ def listen(synthesizer, train, test, folder, count=10, seed=0):
 
 
 def _known(sounds, labels):
-    """Return the sounds whose labels a generator knows, `COMPARED_SOUNDS` at most."""
-    missing = set(labels.kinds) - set(sounds.labels)
-    known = np.all([np.isin(sounds.labels[kind], labels.values[kind]) for kind in labels.kinds if not missing], axis=0)
-    chosen = np.flatnonzero(np.broadcast_to(known, len(sounds)))
-    if missing or not len(chosen):
+    """Return the sounds whose labels a generator knows, `COMPARED_SOUNDS` at most, and the kinds of which it knows a value."""
+    sounds = renumbered(sounds, labels.names)
+    known = {kind: np.isin(sounds.labels[kind], labels.values[kind]) for kind in labels.kinds if kind in sounds.labels}
+    known = {kind: each for kind, each in known.items() if each.any()}
+    chosen = np.flatnonzero(np.all([np.ones(len(sounds), bool), *known.values()], axis=0))
+    if set(labels.kinds) - set(sounds.labels) or len(known) < min(1, len(labels.kinds)) or not len(chosen):
         raise InputError(
             f"Real sounds must have labels that the generator knows, {', '.join(labels.kinds)}. Received: none that have."
         )
-    return drawn(sounds.subset(chosen), COMPARED_SOUNDS, 0)
+    return drawn(sounds.subset(chosen), COMPARED_SOUNDS, 0), tuple(known)
 
 
 def _nearest(real, made, train):
@@ -117,7 +123,7 @@ def _table(real, made, rate_hz):
     for name, audio in (("real", real), ("generated", made)):
         found = measure_envelope(audio, rate_hz)
         lines.append(
-            f"| {name} | {1000 * np.nanmedian(found.attack_s):.0f} ms | {np.nanmedian(found.decay_db):.1f} dB |"
+            f"| {name} | {np.nanmedian(found.attack_ms):.0f} ms | {np.nanmedian(found.decay_db):.1f} dB |"
             f" {found.dc.max():.4f} | {found.edges.max():.3f} |"
         )
     return "\n".join(lines)

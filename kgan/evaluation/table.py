@@ -14,6 +14,7 @@ from kgan.text import in_markdown, printable
 
 REAL_TRAIN, REAL_TEST = "Real (train)", "Real (test)"
 SUFFIXES = (".md", ".csv", ".json", ".png")
+LABELS_SHOWN = 24  # of a table by label
 BY_LABEL = "_by_label"  # after the name of a score: `{label: score}`
 
 
@@ -224,8 +225,10 @@ def _by_label(name, rows):
     """Return the lines of a score's table by label, none where no row has it."""
     told = {row["experiment"]: row[name + BY_LABEL] for row in rows if name + BY_LABEL in row}
     labels = sorted({label for values in told.values() for label in values})
-    lines = [[in_markdown(text), *(_number(name, values.get(label)) for label in labels)] for text, values in told.items()]
-    return [[COLUMNS[name].heading, *map(in_markdown, labels)], *lines] if lines else []
+    heading, shown = COLUMNS[name].heading, labels[:LABELS_SHOWN]
+    heading += f" ({len(shown)} of {len(labels):,})" if len(labels) > len(shown) else ""
+    lines = [[in_markdown(text), *(_number(name, values.get(label)) for label in shown)] for text, values in told.items()]
+    return [[heading, *map(in_markdown, shown)], *lines] if lines else []
 
 
 def _aligned(lines):

@@ -5,7 +5,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from kgan.gans.checks import check_at_least, check_choice, check_networks, checked_element
+from kgan.errors import check_choice
+from kgan.gans.checks import check_at_least, check_networks, checked_element
 from kgan.gans.replicas import own_rows, reported, share_of, summed, update
 from kgan.gans.two_networks import TwoNetworks
 from kgan.labels import Labels
@@ -96,8 +97,8 @@ class AdversarialModel(TwoNetworks):
         labels = Labels() if labels is None else labels
         check_at_least(1, n_critic=n_critic)
         check_at_least(0, auxiliary_weight=auxiliary_weight, reconstruction_weight=reconstruction_weight)
-        check_choice(DISTRIBUTIONS, latent_distribution=latent_distribution)
-        check_choice(CONDITIONINGS, conditioning=conditioning)
+        check_choice("latent_distribution", latent_distribution, DISTRIBUTIONS)
+        check_choice("conditioning", conditioning, CONDITIONINGS)
         if ema_decay is not None and not 0.0 <= ema_decay < 1.0:
             raise ValueError(f"`ema_decay` must be None or in [0, 1). Received: ema_decay={ema_decay}")
         check_networks(generator, critic, labels)

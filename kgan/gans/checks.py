@@ -23,17 +23,6 @@ def check_at_least(least, **values):
             raise ValueError(f"`{name}` must be at least {least}. Received: {name}={value}")
 
 
-def check_choice(choices, **values):
-    """Raise an error unless all values, given by the names of their arguments, are among the choices.
-
-    Raises:
-        ValueError: one is not.
-    """
-    for name, value in values.items():
-        if value not in choices:
-            raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}")
-
-
 def check_networks(generator, critic, labels):
     """Raise an error unless generator, critic and labels fit each other, and the critic mixes no examples.
 

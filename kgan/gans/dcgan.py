@@ -2,8 +2,8 @@ from typing import Any, Literal
 
 import keras
 
+from kgan.errors import check_choice
 from kgan.gans.adversarial import AdversarialModel
-from kgan.gans.checks import check_choice
 from kgan.gans.losses import LOSSES
 
 
@@ -43,7 +43,7 @@ class DCGAN(AdversarialModel):
         **kwargs: Any,
     ):
         super().__init__(generator, critic, n_critic=n_critic, latent_distribution=latent_distribution, **kwargs)
-        check_choice(LOSSES, loss=loss)
+        check_choice("loss", loss, LOSSES)
         self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses
 
     def critic_loss(self, real_scores, fake_scores):

@@ -3,8 +3,9 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
+from kgan.errors import check_choice
 from kgan.gans.adversarial import AdversarialModel
-from kgan.gans.checks import check_at_least, check_choice
+from kgan.gans.checks import check_at_least
 from kgan.gans.losses import LOSSES, r1_penalty
 
 
@@ -49,7 +50,7 @@ class R1GAN(AdversarialModel):
         **kwargs: Any,
     ):
         super().__init__(generator, critic, **kwargs)
-        check_choice(LOSSES, loss=loss)
+        check_choice("loss", loss, LOSSES)
         check_at_least(0, r1_gamma=r1_gamma)
         check_at_least(1, r1_interval=r1_interval)
         self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses

@@ -121,7 +121,8 @@ def _mixing(theirs, mine):
     for kind, (start, _) in _places(mine).items():
         if kind in theirs.kinds:
             first, count = _places(theirs)[kind]
-            same = theirs.values[kind][:, np.newaxis] == mine.values[kind]  # (count, values of mine)
+            known, new = ([each.named(kind, value) for value in each.values[kind]] for each in (theirs, mine))
+            same = np.equal.outer(np.array(known, object), np.array(new, object))  # (count, values of mine)
             mixing[first : first + count, start : start + same.shape[1]] = np.where(same.any(axis=0), same, 1.0 / count)
     return mixing
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import keras
 
-from kgan.config import WITHOUT_PITCH, all_values, base_values, check_effective, load_config, told_values
+from kgan.config import WITHOUT_PITCH, all_values, base_values, check_effective, told_values
 from kgan.data.load import check_effective as check_effective_on_data
 from kgan.data.sounds import has_pitches
 from kgan.files import tensorflow_path
@@ -50,23 +50,15 @@ def train(
         >>> kgan.train("runs/notes", {"training.minutes": 20}, preset="fast").failure  # doctest: +SKIP
         >>> kgan.load("runs/notes").write_wavs("heard", count=8)  # doctest: +SKIP
     """
-    told = all_values_for_data(values, preset, files)
-    return start_run(told, RunFolder(folder), told_values(values or {}), callbacks)
+    told, unpitched = all_values(values, preset, files), None
+    if preset in WITHOUT_PITCH and told["repr"] == "harmonic":
+        other = WITHOUT_PITCH[preset]
+        line = f"Not all of these sounds have a MIDI pitch: --preset {other} instead of {preset}, which needs it."
+        unpitched = line, all_values(values, other, files)
+    return start_run(told, RunFolder(folder), told_values(values or {}), callbacks, unpitched)
 
 
-def all_values_for_data(values, preset=None, files=()):
-    """Return `{dotted name: value}` as `all_values` does, of the preset for sounds without pitches where they have none."""
-    told = all_values(values, preset, files)
-    if preset not in WITHOUT_PITCH or told["repr"] != "harmonic":
-        return told
-    if has_pitches(load_sounds(load_config(told))):
-        return told
-    other = WITHOUT_PITCH[preset]
-    print(f"Not all of these sounds have a MIDI pitch: --preset {other} instead of {preset}, which needs it.", flush=True)
-    return all_values(values, other, files)
-
-
-def start_run(told, run, asked=(), callbacks=()):
+def start_run(told, run, asked=(), callbacks=(), unpitched=None):
     """Train a run as by `train`, and say what was chosen, and why it failed where it did.
 
     Args:
@@ -74,14 +66,15 @@ def start_run(told, run, asked=(), callbacks=()):
         run: its `RunFolder`.
         asked: names of the values that have to have an effect.
         callbacks: those to add.
+        unpitched: what is told of sounds whose pitch is not known, after a line that says so; None for the same.
     """
-    config, lines = resolve(told, run, asked)
+    config, lines, sounds = resolve(told, run, asked, unpitched)
     strategy = build_strategy(config.training.strategy)
     for line in lines if is_chief(strategy) else ():
         print(line, flush=True)
     with run.lock() if is_chief(strategy) else contextlib.nullcontext():
         try:
-            outcome = train_run(config, run, callbacks)
+            outcome = train_run(config, run, callbacks, sounds)
         except Exception as error:
             error.kept = _kept(run)  # the line on the command line ends with it
             raise
@@ -90,21 +83,25 @@ def start_run(told, run, asked=(), callbacks=()):
     return outcome
 
 
-def resolve(told, run, asked=()):
-    """Return the configuration of a run, new or not, and lines that say what was chosen.
+def resolve(told, run, asked=(), unpitched=None):
+    """Return the configuration of a run, new or not, lines that say what was chosen, and its sounds, None if not yet loaded.
 
     Of a new one the strategy comes first: processes have to find each other before anything is computed. What was `asked` for
-    must have an effect.
+    must have an effect. Sounds are loaded where `unpitched` depends on them.
     """
     tensorflow_path(run.path.resolve())  # says now that it cannot write there
     if run.exists():
-        return run.resumed_config(told), []
+        as_unpitched = unpitched is not None and run.read_config().repr == unpitched[1]["repr"]
+        return run.resumed_config(unpitched[1] if as_unpitched else told), [], None
     strategy = build_strategy(base_values(told)["training.strategy"])
-    if told.get("training.start_from"):
-        told = settings_of(told["training.start_from"]) | told
-    config, lines = new_config(told, strategy)
+    inherited = settings_of(told["training.start_from"]) if told.get("training.start_from") else {}
+    config, lines = new_config(inherited | told, strategy)
     check_all_effective(asked, config)
-    return config, lines
+    sounds = None if unpitched is None else load_sounds(config)
+    if sounds is not None and not has_pitches(sounds):
+        config, lines = new_config(inherited | unpitched[1], strategy)
+        lines.insert(0, unpitched[0])
+    return config, lines, sounds
 
 
 def check_all_effective(asked, config):

@@ -25,7 +25,7 @@ from kgan.callbacks import (
 from kgan.config import flatten
 from kgan.data.encoded import encode_all
 from kgan.data.pipeline import training_dataset
-from kgan.labels import Labels
+from kgan.labels import Labels, renumbered
 from kgan.serving.saved_model import export_saved_model, exported_step
 from kgan.strategy import build_strategy, check_same, is_chief, is_multiworker
 from kgan.synthesizer import GANSynthesizer
@@ -63,7 +63,7 @@ class Outcome:
     wrote: bool = True
 
 
-def train_run(config, run: RunFolder, callbacks=()):
+def train_run(config, run: RunFolder, callbacks=(), sounds=None):
     """Train a run from where it stands to the end of its budget, and export it.
 
     Of several processes that work together the chief alone writes; all of them read the run's folder.
@@ -72,6 +72,7 @@ def train_run(config, run: RunFolder, callbacks=()):
         config: the resolved `Config`; the run's own if it goes on.
         run: its folder, locked by the chief.
         callbacks: Keras callbacks to add to the run's own, those of the configuration included.
+        sounds: those of the configuration, where they are loaded already.
 
     Returns:
         An `Outcome`.
@@ -85,10 +86,11 @@ def train_run(config, run: RunFolder, callbacks=()):
     own = [*build_callbacks(training.callbacks), *callbacks]
     checkpoint = Checkpoint(run.checkpoints, training.checkpoint_minutes, representation=representation)
     budget = Budget(checkpoint, training.steps, training.minutes, training.cpu_minutes)
-    sounds, labels = None, run.read_labels()
+    labels = run.read_labels()
     if config.conditioning.labels and not run.exists():
-        build_gan(config, representation)  # says what is wrong before sounds are read
-        sounds = load_sounds(config)
+        if sounds is None:
+            build_gan(config, representation)  # says what is wrong before sounds are read
+            sounds = load_sounds(config)
         labels = Labels.of(sounds, config.conditioning.labels)
     with strategy.scope():
         gan = build_gan(config, representation, labels)
@@ -102,7 +104,7 @@ def train_run(config, run: RunFolder, callbacks=()):
         if exported_step(run.saved_model) != start_step:  # it was ended between its last checkpoint and its export
             _export(synthesizer, config, run)
         return Outcome(start_step)
-    sounds = sounds or load_sounds(config)
+    sounds = renumbered(sounds or load_sounds(config), labels.names)
     needs_critic = False
     if not start_step and training.start_from:
         needs_critic = not start_from(training.start_from, gan, representation)

@@ -136,3 +136,8 @@ def test_a_file_of_another_origin_is_refused(fit, tmp_path):
 def test_only_scores_with_a_direction_can_be_monitored(make_gan, tmp_path):
     with pytest.raises(ValueError, match="`monitor` must be one of inception_score, frechet_distance"):
         Score(GANSynthesizer(make_gan(), Wave(1024), 16000), Told(), tmp_path, monitor="d_self")
+
+
+def test_a_score_that_the_evaluator_does_not_tell_cannot_be_monitored(fit):
+    with pytest.raises(InputError, match="one of the evaluator's scores, frechet_distance, d_self. Received: musicnn_frechet"):
+        fit(Told(9.0), 2, monitor="musicnn_frechet")

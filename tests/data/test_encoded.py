@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import kgan.data.load as load_module
 from kgan.cli import main
 from kgan.config import MODELS, load_config
 from kgan.data.encoded import encode_all
 from kgan.data.pipeline import training_dataset
+from kgan.data.shards import ShardedSounds
 from kgan.data.sounds import Sounds, to_int16
 from kgan.errors import InputError
 from kgan.labels import Labels
@@ -161,3 +163,30 @@ def test_a_preset_is_another_for_sounds_without_pitches(tmp_path, sound_folder, 
     assert main(["train", *options]) == 0
     assert "--preset fast_melif instead of fast" in capsys.readouterr().out
     assert load("run").levels_db(load("run").latents(1)) is not None
+
+
+def test_sounds_are_loaded_once_and_shards_are_opened_once(tmp_path, monkeypatch, capsys):
+    """Also where the preset depends on them; a run whose budget is spent loads none."""
+    from kgan.audio.files import write_wav
+
+    monkeypatch.setenv("KGAN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "notes").mkdir()
+    sounds = notes(8)
+    for i, clip in enumerate(sounds.waveforms()):
+        write_wav(tmp_path / "notes" / f"{i}.wav", clip, RATE_HZ)
+    rows = [f"{i}.wav,{pitch},{i % 2}" for i, pitch in enumerate(sounds.labels["pitch"])]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,pitch,velocity", *rows]))
+    table, clips = ["--data.labels_csv", str(tmp_path / "labels.csv")], ["--data.length_samples", str(LENGTH)]
+    assert main(["prepare", str(tmp_path / "notes"), "--out", str(tmp_path / "shards"), *table, *clips]) == 0
+    loads, opened = [], []
+    load_all, open_all = load_module.load_sounds, ShardedSounds.__init__
+    monkeypatch.setattr(load_module, "load_sounds", lambda *given: loads.append(given) or load_all(*given))
+    monkeypatch.setattr(ShardedSounds, "__init__", lambda self, folder: opened.append(folder) or open_all(self, folder))
+    options = [*clips, "--representation.components", "2", "--network.dim", "2", "--training.batch_size", "4"]
+    options += ["--preset", "fast", "--training.preview_count", "2", "--run", str(tmp_path / "run")]
+    for steps, times in ((1, 1), (2, 1), (2, 0)):  # a new run, the same going on, and once more
+        loads.clear()
+        opened.clear()
+        assert main(["train", *options, "--data", str(tmp_path / "shards"), "--steps", str(steps)]) == 0
+        assert (len(loads), len(opened)) == (times, times)
+    assert "pitch (4 values), velocity (2 values)" in capsys.readouterr().out

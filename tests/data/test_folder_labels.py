@@ -95,10 +95,11 @@ def test_a_folder_without_folders_has_no_labels(fill):
 def test_notes_of_nsynth_are_labelled_by_their_names(fill):
     source = FolderSource(fill("audio/bass_synthetic_033-022-050.wav", "audio/organ_electronic_001-060-127.wav", "other.wav"))
     assert source.label_names["family"][6] == "organ"
+    assert source.label_names["instrument"] == ["bass_synthetic_033", "organ_electronic_001"]
     assert labels_of(source) == {
-        "audio/bass_synthetic_033-022-050.wav": {"family": 0, "source": 2, "pitch": 22, "velocity": 50},
-        "audio/organ_electronic_001-060-127.wav": {"family": 6, "source": 1, "pitch": 60, "velocity": 127},
-        "other.wav": {"family": -1, "source": -1, "pitch": -1, "velocity": -1},
+        "audio/bass_synthetic_033-022-050.wav": {"family": 0, "source": 2, "pitch": 22, "velocity": 50, "instrument": 0},
+        "audio/organ_electronic_001-060-127.wav": {"family": 6, "source": 1, "pitch": 60, "velocity": 127, "instrument": 1},
+        "other.wav": {"family": -1, "source": -1, "pitch": -1, "velocity": -1, "instrument": -1},
     }
 
 

@@ -10,13 +10,16 @@ import soundfile
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from kgan.audio.pitch import estimate_pitch
+from kgan.cli import main
 from kgan.data.load import load_sounds
 from kgan.data.notes import FAMILIES, SOURCES
-from kgan.data.nsynth import NSynthTFDSSource, note_labels
+from kgan.data.nsynth import NSynthTFDSSource, NSynthTFRecordSource, note_labels
 from kgan.data.prepare import prepare
 from kgan.data.recordings import Clipping, Filter
 from kgan.data.sources import find_source
 from kgan.errors import InputError
+from kgan.labels import Labels, renumbered
 
 NAMES = [
     "bass_synthetic_033-022-050",
@@ -29,6 +32,7 @@ QUALITIES = [
     "bright", "dark", "distortion", "fast_decay", "long_release", "multiphonic", "nonlinear_env", "percussive", "reverb",
     "tempo-synced",
 ]  # fmt: skip
+NUMBERS = {"bass_synthetic_033": 417, "guitar_acoustic_010": 120, "synth_lead_synthetic_001": 980, "vocal_acoustic_000": 3}
 FOUR_SECONDS = Clipping(length_samples=64000, normalize=False)
 
 
@@ -41,21 +45,25 @@ def note(number):
 def example_json(name):
     labels = note_labels(name)
     return {
-        "note": 1, "note_str": name, "instrument": 7, "instrument_str": name[:-8], "pitch": labels["pitch"],
+        "note": 1, "note_str": name, "instrument": NUMBERS[name[:-8]], "instrument_str": name[:-8], "pitch": labels["pitch"],
         "velocity": labels["velocity"], "sample_rate": 16000, "instrument_family": labels["family"],
         "instrument_family_str": FAMILIES[labels["family"]], "instrument_source": labels["source"],
         "instrument_source_str": SOURCES[labels["source"]], "qualities": [0] * 10, "qualities_str": [],
     }  # fmt: skip
 
 
+def write_extracted(folder, notes):
+    """Write `{name: samples}` as the folder that is extracted from an archive."""
+    (folder / "audio").mkdir(parents=True)
+    (folder / "examples.json").write_text(json.dumps({name: example_json(name) for name in notes}))
+    for name, samples in notes.items():
+        soundfile.write(folder / "audio" / f"{name}.wav", samples, 16000, subtype="PCM_16")
+    return folder
+
+
 @pytest.fixture
 def extracted(tmp_path):
-    folder = tmp_path / "nsynth-test"
-    (folder / "audio").mkdir(parents=True)
-    (folder / "examples.json").write_text(json.dumps({name: example_json(name) for name in NAMES}))
-    for number, name in enumerate(NAMES):
-        soundfile.write(folder / "audio" / f"{name}.wav", note(number), 16000, subtype="PCM_16")
-    return folder
+    return write_extracted(tmp_path / "nsynth-test", {name: note(number) for number, name in enumerate(NAMES)})
 
 
 @pytest.fixture
@@ -90,6 +98,8 @@ def tfrecord(tmp_path):
 def tfds_folder(tmp_path):
     """The set as TensorFlow Datasets prepares it, by its own writer, in the features that NSynth's builder states."""
     builder = tfds.builder("nsynth/gansynth_subset", data_dir=tmp_path / "tfds")
+    numbered = {number: name for name, number in NUMBERS.items()}  # the builder reads all names from a file of NSynth's
+    builder.info.features["instrument"]["label"].names = [numbered.get(i, f"other_{i}") for i in range(1006)]
     examples = []
     for number, name in enumerate(NAMES):
         labels = note_labels(name)
@@ -99,7 +109,7 @@ def tfds_folder(tmp_path):
             "audio": note(number),
             "pitch": labels["pitch"],
             "velocity": labels["velocity"],
-            "instrument": {"label": 7, "family": family, "source": source},
+            "instrument": {"label": name[:-8], "family": family, "source": source},
             "qualities": dict.fromkeys(QUALITIES, False),
         }
         examples.append((name, example))
@@ -114,13 +124,14 @@ def tfds_folder(tmp_path):
     return tmp_path / "tfds"
 
 
-def assert_is_the_set(sounds):
+def assert_is_the_set(sounds, instruments):
     order = [[str(clip_id).partition("#")[0] for clip_id in sounds.ids].index(name) for name in NAMES]
     assert len(sounds) == 5
     np.testing.assert_array_equal(sounds.waveforms(np.array(order)), [note(number) for number in range(5)])
     for kind in ("family", "source", "pitch", "velocity"):
         assert sounds.labels[kind][order].tolist() == [note_labels(name)[kind] for name in NAMES]
-    assert sounds.label_names == {"family": list(FAMILIES), "source": list(SOURCES)}
+    assert sounds.label_names == {"family": list(FAMILIES), "source": list(SOURCES), "instrument": instruments}
+    assert [instruments[value] for value in sounds.labels["instrument"][order]] == [name[:-8] for name in NAMES]
 
 
 def test_labels_by_hand():
@@ -133,14 +144,19 @@ def test_labels_by_hand():
 
 @pytest.mark.parametrize("form", ["extracted", "archive", "tfrecord"])
 def test_the_official_archives(form, request):
-    assert_is_the_set(load_sounds(str(request.getfixturevalue(form)), clipping=FOUR_SECONDS))
+    """Instruments are numbered in NSynth's order, where the archive states it, else by the alphabet."""
+    in_order = sorted(NUMBERS) if form == "archive" else sorted(NUMBERS, key=NUMBERS.get)
+    assert_is_the_set(load_sounds(str(request.getfixturevalue(form)), clipping=FOUR_SECONDS), in_order)
 
 
 def test_tensorflow_datasets(tfds_folder, tmp_path, monkeypatch):
     source = NSynthTFDSSource("nsynth/gansynth_subset", "train", tfds_folder)
     assert len(source) == 5
     prepare(source, tmp_path / "out", FOUR_SECONDS)
-    assert_is_the_set(load_sounds(str(tmp_path / "out"), clipping=FOUR_SECONDS))
+    sounds = load_sounds(str(tmp_path / "out"), clipping=FOUR_SECONDS)
+    assert_is_the_set(sounds, sounds.label_names["instrument"])
+    assert len(sounds.label_names["instrument"]) == 1006
+    assert sounds.label_names["instrument"][417] == "bass_synthetic_033"
     with pytest.raises(InputError, match=r"`split` of nsynth/gansynth_subset must be one of train\. Received: test"):
         NSynthTFDSSource("nsynth/gansynth_subset", "test", tfds_folder)
     with pytest.raises(InputError, match="NSynth comes as nsynth/full and nsynth/gansynth_subset"):
@@ -308,3 +324,62 @@ def test_what_is_none_of_nsynth_s(tmp_path, extracted):
         writer.write(tf.train.Example().SerializeToString())
     with pytest.raises(InputError, match="must have NSynth's features"):
         load_sounds(str(record))
+    for field, value in (("instrument", "7"), ("instrument_str", 7), ("instrument_str", "")):
+        (extracted / "examples.json").write_text(json.dumps({NAMES[0]: example_json(NAMES[0]) | {field: value}}))
+        with pytest.raises(InputError, match="there is an instrument"):
+            find_source(str(extracted))
+
+
+def test_a_tfrecord_is_looked_through_once(tfrecord, monkeypatch):
+    assert len(find_source(str(tfrecord))) == 5
+    monkeypatch.setattr(NSynthTFRecordSource, "_look_through", None)
+    assert find_source(str(tfrecord)).label_names["instrument"][0] == "vocal_acoustic_000"
+
+
+def test_a_run_of_the_preset_fast_plays_the_instrument_and_the_pitch_that_it_is_asked_for(tmp_path, capsys):
+    """Pitch, family, instrument and velocity are learned, and their names go into the run, the SavedModel and its card."""
+    time_s = np.arange(64000) / 16000
+    notes = {}
+    for brightness, instrument in enumerate(("bass_synthetic_033", "guitar_acoustic_010", "vocal_acoustic_000")):
+        for pitch in (60, 64):
+            turns = 440 * 2 ** ((pitch - 69) / 12) * time_s
+            partials = sum(np.sin(2 * np.pi * k * turns) * (brightness + 1) ** (1 - k) for k in (1, 2, 3))
+            for velocity in (25, 127):
+                notes[f"{instrument}-{pitch:03d}-{velocity:03d}"] = 0.3 * partials * np.exp(-time_s * velocity / 50)
+    folder, run = write_extracted(tmp_path / "nsynth-train", notes), tmp_path / "run"
+    options = ["--data", str(folder), "--data.slicing", "first", "--data.length_samples", "4096", "--run", str(run)]
+    options += ["--steps", "2", "--representation.components", "4", "--network.dim", "8", "--training.batch_size", "4"]
+    assert main(["train", "--preset", "fast", *options, "--training.preview_count", "2"]) == 0
+    learned = "pitch (2 values), family (3 values), instrument (3 values), velocity (2 values)"
+    assert learned in capsys.readouterr().out
+    in_order = ["vocal_acoustic_000", "guitar_acoustic_010", "bass_synthetic_033"]
+    assert json.loads((run / "run.json").read_text())["data"]["labels"]["names"]["instrument"] == in_order
+    assert "instrument one of vocal" in (run / "saved_model" / "1" / "MODEL_CARD.md").read_text().replace("\\_", "_")
+    asked = ["--instrument", "guitar_acoustic_010", "--pitch", "60", "--count", "1"]
+    for source in (run, run / "saved_model"):
+        out = tmp_path / f"out_{source.name}"
+        assert main(["generate", str(source), *asked, "--label", "velocity=127", "--out", str(out)]) == 0
+        header, row = (out / "labels.csv").read_text().split()
+        assert dict(zip(header.split(","), row.split(","), strict=True)) == {
+            "file": "0000.wav", "pitch": "60", "family": "guitar", "instrument": "guitar_acoustic_010", "velocity": "127"
+        }  # fmt: skip
+        heard = estimate_pitch(soundfile.read(out / "0000.wav", dtype="float32")[0][None], 16000)
+        assert abs(1200 * np.log2(heard.frequency_hz[0] / 261.626)) < 10
+        capsys.readouterr()
+        assert main(["generate", str(source), "--instrument", "guitar_acoustic_001", "--out", str(tmp_path / "none")]) == 2
+        assert "Received: guitar_acoustic_001. Did you mean `guitar_acoustic_010`" in capsys.readouterr().err
+
+
+def test_splits_of_other_instruments_are_told_apart_by_name(tmp_path):
+    """A run of one archive goes on with another one: its instruments keep their numbers, and a new one is unknown."""
+    first, second = (
+        load_sounds(
+            str(write_extracted(tmp_path / split, {name: note(i) for i, name in enumerate(names)})), clipping=FOUR_SECONDS
+        )
+        for split, names in (("nsynth-train", NAMES[:3]), ("nsynth-test", NAMES[2:]))
+    )
+    assert first.label_names["instrument"] == ["guitar_acoustic_010", "bass_synthetic_033"]
+    assert second.label_names["instrument"] == ["vocal_acoustic_000", "guitar_acoustic_010", "synth_lead_synthetic_001"]
+    labels = Labels.of(first, ["instrument"])
+    assert renumbered(second, labels.names).labels["instrument"].tolist() == [0, -1, -1]
+    np.testing.assert_array_equal(labels.one_hot(renumbered(second, labels.names).labels), [[1, 0], [0, 0], [0, 0]])

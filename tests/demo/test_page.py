@@ -434,3 +434,26 @@ def test_names_of_sounds_and_labels_are_shown_as_text(browser):
     assert page.is_hidden("#bend")  # it makes clips alone
     assert page.evaluate("document.querySelectorAll('script').length") == 1
     page.close()
+
+
+def test_of_many_instruments_one_is_found_by_its_name(browser):
+    labels = Labels({"instrument": range(150)}, names={"instrument": [f"guitar_acoustic_{i:03d}" for i in range(150)]})
+    generator = wave_generator(64, dim=2, latent_dim=8, label_width=labels.width)
+    gan = WGANGP(generator, wave_critic(64, dim=2, label_width=labels.width), labels=labels)
+    page = browser.new_page()
+    page.goto(f"{served(Instrument(GANSynthesizer(gan, Wave(64), 16000)))}/#label.instrument=149")
+    page.wait_for_selector("body[data-ready]", timeout=30_000)
+    search = page.locator("#label-instrument")
+    assert (search.input_value(), search.get_attribute("placeholder")) == ("guitar_acoustic_149", "any of 150")
+    assert page.evaluate("document.getElementById('label-instrument').list.options.length") == 150
+    search.fill("guitar_acoustic_014")
+    heard(page, lambda: page.keyboard.press("Enter"))
+    assert "label.instrument=14&" in page.url
+    search.fill("sax")  # whose letters play no keys
+    page.keyboard.press("Enter")
+    assert page.locator("#status").text_content() == "There is no instrument sax."
+    assert "label.instrument=14&" in page.url
+    search.fill("")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => !location.hash.includes('label.')")
+    page.close()

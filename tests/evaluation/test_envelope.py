@@ -2,29 +2,12 @@ import librosa
 import numpy as np
 import pytest
 
-from kgan.evaluation import attack_ms, level_noise_db
+from kgan.evaluation import level_noise_db
 from kgan.evaluation.envelope import unsteadiness_db
 
 RATE_HZ = 16000
 TIME_S = np.arange(16384) / RATE_HZ
-TONE = np.sin(2 * np.pi * 1000 * TIME_S)  # five periods in a window of the envelope: its level does not ripple
-
-
-@pytest.mark.parametrize("ramp_s", [0.05, 0.2, 0.5])
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
-def test_a_linear_ramp_takes_eight_tenths_of_its_length(ramp_s, rate_hz):
-    time_s = np.arange(rate_hz) / rate_hz
-    audio = 0.5 * np.sin(2 * np.pi * 1000 * time_s) * np.clip((time_s - 0.1) / ramp_s, 0.0, 1.0)
-    assert attack_ms(audio[np.newaxis], rate_hz)[0] == pytest.approx(800.0 * ramp_s, abs=2.1)
-
-
-def test_attacks_do_not_depend_on_loudness_and_silence_has_none():
-    step = TONE * (TIME_S >= 0.3)
-    ramp = TONE * np.clip(TIME_S / 0.1, 0.0, 1.0)
-    found = attack_ms(np.stack([step, ramp, 0.01 * ramp, 0.0 * ramp]), RATE_HZ)
-    assert found[0] <= 5.0  # one window
-    assert found[1] == found[2] == pytest.approx(80.0, abs=2.1)
-    assert np.isnan(found[3])
+TONE = np.sin(2 * np.pi * 1000 * TIME_S)
 
 
 def test_unsteadiness_by_hand():

@@ -11,7 +11,7 @@ from kgan.data.sounds import to_int16
 from kgan.errors import InputError
 from kgan.evaluation.evaluate import evaluate, folder_sounds
 from kgan.evaluation.evaluator import drawn
-from kgan.evaluation.table import COLUMNS, check_new, curves, describe, read_table, to_csv, to_markdown, write_table
+from kgan.evaluation.table import COLUMNS, _by_label, check_new, curves, describe, read_table, to_csv, to_markdown, write_table
 from tests.evaluation.conftest import LENGTH, RATE_HZ, instruments
 
 CLIPPING = Clipping(length_samples=LENGTH)
@@ -213,3 +213,27 @@ def test_curves_are_drawn_from_what_there_is():
 
 def test_the_json_holds_no_nan(result):
     json.dumps(result, allow_nan=False)
+
+
+def test_instruments_that_are_not_trained_on_do_not_hinder_scores_of_families(parts):
+    """As in NSynth, whose splits hold different instruments."""
+
+    def labelled(sounds, first):
+        instrument = first + np.arange(len(sounds), dtype=np.int32) % 3
+        return sounds.relabelled(
+            sounds.labels | {"instrument": instrument}, sounds.label_names | {"instrument": list("abcdef")}
+        )
+
+    split = [labelled(sounds, first) for sounds, first in zip(parts, (0, 3, 3), strict=True)]
+    result = evaluate({}, *split, data="instruments", count=60, metrics=["label"])
+    assert result["classifier"]["label"] == "family"
+    assert [row["label_accuracy"] > 0.9 for row in result["rows"]] == [True, True]
+    with pytest.raises(InputError, match="whose values validation sounds share. Received: instrument, of others alone"):
+        evaluate({}, *split, data="instruments", count=60, metrics=["label"], label="instrument")
+
+
+def test_a_table_by_label_shows_the_first_of_many():
+    told = {f"instrument_{i:03d}": i / 1000 for i in range(999)}
+    table = _by_label("label_accuracy", [{"experiment": "a", "label_accuracy_by_label": told}])
+    assert [len(line) for line in table] == [25, 25]
+    assert table[0][:2] + table[1][:3] == ["Label accuracy (24 of 999)", "instrument_000", "a", "0.0%", "0.1%"]

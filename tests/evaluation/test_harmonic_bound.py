@@ -7,9 +7,9 @@ import tensorflow as tf
 from kgan.data.encoded import encode_all
 from kgan.data.notes import SPLITS, load_notes
 from kgan.data.sounds import Sounds, to_int16
+from kgan.evaluation import attack_ms
 from kgan.evaluation.classifier import load_classifier
 from kgan.evaluation.distances import frechet_distance
-from kgan.evaluation.envelope import attack_ms
 from kgan.evaluation.inception_score import inception_score
 from kgan.representations import Harmonic
 

@@ -48,3 +48,27 @@ def test_real_sounds_without_the_labels_are_refused(tmp_path):
     with pytest.raises(InputError, match="labels that the generator knows, pitch"):
         listen(Player(), tones(), tones().relabelled({"class": np.zeros(4, np.int32)}), tmp_path / "heard")
     assert not (tmp_path / "heard").exists()
+
+
+def test_instruments_are_compared_by_name_and_drawn_where_none_is_known(tmp_path):
+    """Number 0 of the test sounds is another instrument than the generator's number 0."""
+
+    class Two(Player):
+        labels = Labels({"pitch": PITCHES, "instrument": [0, 0, 1, 1]}, names={"instrument": ["horn", "oboe"]})
+        asked = []
+
+        def generate(self, latents, labels, progress=False):
+            self.asked.append({kind: values.tolist() for kind, values in labels.items()})
+            return super().generate(latents, labels)
+
+    def labelled(names):
+        numbers = {"pitch": np.array(PITCHES, np.int32), "instrument": np.arange(4, dtype=np.int32)}
+        return tones(cents=30).relabelled(numbers, {"instrument": names})
+
+    text = listen(Two(), tones(), labelled(["oboe", "horn", "harp", "viola"]), tmp_path / "some")
+    assert sorted(zip(Two.asked[0]["pitch"], Two.asked[0]["instrument"], strict=True)) == [(57, 1), (60, 0)]
+    assert "Drawn" not in text
+    text = listen(Two(), tones(), labelled(["harp", "viola", "lute", "sitar"]), tmp_path / "none")
+    assert sorted(Two.asked[1]["pitch"]) == list(PITCHES)
+    assert "instrument" not in Two.asked[1]
+    assert "Drawn, for no test sound has a value that the generator knows: instrument." in text

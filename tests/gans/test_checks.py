@@ -106,7 +106,7 @@ def test_networks_must_state_their_shapes():
         (R1GAN, {"r1_gamma": float("nan")}, "`r1_gamma` must be at least 0. Received: r1_gamma=nan"),
         (R1GAN, {"r1_interval": 0}, "`r1_interval` must be at least 1. Received: r1_interval=0"),
         (DCGAN, {"auxiliary_weight": "much"}, "`auxiliary_weight` must be a number. Received: auxiliary_weight='much'"),
-        (DCGAN, {"latent_distribution": "gauss"}, "must be one of normal, uniform. Received: latent_distribution='gauss'"),
+        (DCGAN, {"latent_distribution": "gauss"}, "Unknown latent_distribution `gauss`. Valid: normal, uniform."),
         (DCGAN, {"ema_decay": 1.0}, "Received: ema_decay=1.0"),
         (DCGAN, {"labels": {"pitch": [60]}}, "`labels` must be `kgan.labels.Labels` or None. Received: {'pitch'"),
     ],

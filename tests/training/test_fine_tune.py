@@ -257,3 +257,11 @@ def test_the_command_begins_a_run_with_another_s_networks_and_settings(sound_fol
     for mine, expected in pairs:
         for weight, other in zip(values(mine.weights), values(expected.weights), strict=True):
             np.testing.assert_allclose(weight, other, atol=1e-6)
+
+
+def test_labels_are_the_same_by_their_names():
+    theirs = Labels({"instrument": [0, 1, 2], "pitch": [60, 61, 62]}, names={"instrument": ["harp", "horn", "oboe"]})
+    mine = Labels({"instrument": [0, 1], "pitch": [61, 61]}, names={"instrument": ["oboe", "viola"]})
+    third = 1 / 3  # of a viola, which is new: the mean of the others
+    expected = [[0, third, 0], [0, third, 0], [1, third, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]]
+    np.testing.assert_allclose(fine_tune._mixing(theirs, mine), expected, rtol=1e-6)

@@ -195,7 +195,7 @@ def test_a_run_killed_before_its_export_is_exported_by_the_next_start(tmp_path, 
     shutil.copytree(finished_run, run)
     assert exported_step(run / "saved_model") == 6
     config = run / "saved_model" / "1" / "assets" / "generator.yaml"
-    config.write_text(config.read_text().replace("step: 6", "step: 4"))  # an earlier export
+    config.write_text(config.read_text().replace('"step": 6', '"step": 4'))  # an earlier export
     for _ in range(2):
         assert main(["train", "--run", str(run)]) == 0
         assert exported_step(run / "saved_model") == 6

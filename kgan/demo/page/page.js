@@ -9,6 +9,7 @@ import { Wheel } from "./wheel.js";
 const TRACKS = 8;
 const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // of the sequencer's sounds: a pentatonic, the bass below
 const MIDDLE = 60;
+const LONGEST_LIST = 100;  // labels; of more, one types a part of the name
 const LARGEST_SEED = 2 ** 32 - 1;
 const RETRIGGER_MS = 150;
 const AHEAD_AFTER_MS = 400;
@@ -198,14 +199,39 @@ model.sliders.forEach(([less, more], i) => {
   element("sliders").append(line);
 });
 
-for (const kind of kinds) {
-  const line = document.createElement("label");
+function selectOf(kind, values) {
   const select = document.createElement("select");
-  select.id = `label-${kind}`;
-  select.append(new Option("any", ""), ...model.labels[kind].map(([value, name]) => new Option(name, value)));
+  select.append(new Option("any", ""), ...values.map(([value, name]) => new Option(name, value)));
   select.value = state.labels[kind];
   select.addEventListener("change", () => { state.labels[kind] = select.value; changed(); });
-  line.append(`${kind} `, select);
+  return [select];
+}
+
+// Of many values one types a part of a name, and the browser lists those that have it.
+function searchOf(kind, values) {
+  const numbers = new Map([["", ""], ...values.map(([value, name]) => [name, String(value)])]);
+  const list = Object.assign(document.createElement("datalist"), { id: `names-${kind}` });
+  list.append(...values.map(([, name]) => new Option(name)));
+  const search = Object.assign(document.createElement("input"), { type: "search", placeholder: `any of ${values.length}` });
+  search.setAttribute("list", list.id);
+  search.value = [...numbers].find(([, value]) => value === state.labels[kind])[0];
+  search.addEventListener("change", () => {
+    if (numbers.has(search.value)) {
+      state.labels[kind] = numbers.get(search.value);
+      changed();
+    } else {
+      element("status").textContent = `There is no ${kind} ${search.value}.`;
+    }
+  });
+  return [search, list];
+}
+
+for (const kind of kinds) {
+  const line = document.createElement("label");
+  const values = model.labels[kind];
+  const parts = (values.length > LONGEST_LIST ? searchOf : selectOf)(kind, values);
+  parts[0].id = `label-${kind}`;
+  line.append(`${kind} `, ...parts);
   element("labels").append(line);
 }
 
@@ -227,7 +253,8 @@ function showOctave(first) {
 element("octave-down").addEventListener("click", () => showOctave(state.octave - 12));
 element("octave-up").addEventListener("click", () => showOctave(state.octave + 12));
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("select")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.target.matches("select, input:not([type=range])")) return;
   const way = { KeyZ: -12, KeyX: 12 }[event.code];
   if (way) showOctave(state.octave + way);
 });
