@@ -24,7 +24,7 @@ def train(
     folder: str | Path,
     values: Mapping[str, Any] | None = None,
     *,
-    preset: Literal["fast", "fast_melif", "hq", "paper"] | None = None,
+    preset: Literal["fast", "fast_melif", "hq", "hq_melif", "paper"] | None = None,
     files: Iterable[str | Path] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome:
@@ -35,7 +35,7 @@ def train(
     Args:
         folder: the run's; it need not exist.
         values: `{name: value}` of what `kgan train --help` lists, such as `{"data.source": "drums", "training.minutes": 20}`.
-        preset: `"fast"`, `"fast_melif"`, `"hq"` or `"paper"`; None for none.
+        preset: `"fast"`, `"fast_melif"`, `"hq"`, `"hq_melif"` or `"paper"`; None for none.
         files: YAML files of values, the later the stronger.
         callbacks: Keras callbacks to add to those of a run.
 

@@ -13,7 +13,7 @@ from kgan.evaluation.distances import frechet_distance
 from kgan.evaluation.inception_score import inception_score
 from kgan.representations import Harmonic
 
-COMPONENTS = (1600, 512, 256)
+COMPONENTS = (4096, 2048, 1024, 512)
 
 
 @pytest.mark.long
