@@ -1,4 +1,4 @@
-"""The README's code runs as it stands."""
+"""The code of the README and of the pages on training and generating runs as it stands."""
 
 import re
 from pathlib import Path
@@ -10,16 +10,23 @@ import soundfile
 from kgan.audio.pitch import estimate_pitch
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, TRAINING, GENERATING = (
+    (ROOT / page).read_text(encoding="utf-8")
+    for page in ("README.md", "kgan/docs/pages/training.md", "kgan/docs/pages/generating.md")
+)
 
 
-def python_block(containing):
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if containing in b]
+def python_block(page, containing):
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if containing in b]
     return block
 
 
+def test_the_readme_is_short():
+    assert len(README.split()) <= 900
+
+
 def test_three_lines_make_sounds_of_the_pitch_that_they_ask_for(tmp_path, monkeypatch):
-    code = python_block("write_wavs")
+    code = python_block(README, "write_wavs")
     lines = [line for line in code.splitlines() if line]
     assert len(lines) == 3
     monkeypatch.chdir(tmp_path)
@@ -32,7 +39,7 @@ def test_three_lines_make_sounds_of_the_pitch_that_they_ask_for(tmp_path, monkey
 
 
 def test_the_lines_of_a_notebook_train(notes_cache, monkeypatch):
-    code = python_block("gan.fit").replace("dim=16", "dim=2").replace("steps_per_epoch=100, epochs=10", "steps_per_epoch=2")
+    code = python_block(TRAINING, "gan.fit").replace("dim=16", "dim=2").replace("steps_per_epoch=100, epochs=10", "steps_per_epoch=2")
     assert len(code.splitlines()) <= 13
     monkeypatch.setenv("KGAN_CACHE", str(notes_cache))
     names = {}
@@ -43,14 +50,14 @@ def test_the_lines_of_a_notebook_train(notes_cache, monkeypatch):
 def test_the_networks_of_a_spectrogram_follow_from_it(notes_cache, monkeypatch):
     monkeypatch.setenv("KGAN_CACHE", str(notes_cache))
     names = {}
-    exec("import kgan\n" + python_block("melif.adapt").replace("dim=16", "dim=2"), names)
+    exec("import kgan\n" + python_block(TRAINING, "melif.adapt").replace("dim=16", "dim=2"), names)
     assert names["generator"].output_shape == (None, 64, 512, 2)
     assert names["critic"].input_shape == (None, 64, 512, 2)
     assert names["melif"].level_range[1] > names["melif"].level_range[0] > -10
 
 
 def test_the_saved_model_s_lines(finished_run, monkeypatch):
-    code = python_block("tf.saved_model.load").replace("runs/wgan_gp_wave_notes", str(finished_run))
+    code = python_block(GENERATING, "tf.saved_model.load").replace("runs/wgan_gp_wave_notes", str(finished_run))
     names = {}
     exec(code.replace("(4, 100)", "(4, 8)"), names)
     assert names["sounds"].shape == (4, 1024)
@@ -63,9 +70,9 @@ def test_the_table_of_hyper_parameters_is_what_configs_state(name):
     from kgan.config import load_config
 
     config = load_config({"model": name, "size": "full"})
-    header = next(line for line in README.splitlines() if line.startswith("| | dcgan"))
+    header = next(line for line in TRAINING.splitlines() if line.startswith("| `--model` | dcgan"))
     column = [cell.strip() for cell in header.split("|")].index(name)
-    rows = {line.split("|")[1].strip(): line.split("|")[column].strip() for line in README.splitlines() if line.count("|") == 6}
+    rows = {line.split("|")[1].strip(): line.split("|")[column].strip() for line in TRAINING.splitlines() if line.count("|") == 6}
     assert rows["critic steps per iteration"] == str(config.gan.n_critic)
     mantissa = f"{config.optimizer.learning_rate:.0e}".replace("e-0", "e-")
     optimizer = {"adam": f"Adam {mantissa} ({config.optimizer.beta_1}, {config.optimizer.beta_2})"}
