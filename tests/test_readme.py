@@ -39,7 +39,8 @@ def test_three_lines_make_sounds_of_the_pitch_that_they_ask_for(tmp_path, monkey
 
 
 def test_the_lines_of_a_notebook_train(notes_cache, monkeypatch):
-    code = python_block(TRAINING, "gan.fit").replace("dim=16", "dim=2").replace("steps_per_epoch=100, epochs=10", "steps_per_epoch=2")
+    code = python_block(TRAINING, "gan.fit").replace("dim=16", "dim=2")
+    code = code.replace("steps_per_epoch=100, epochs=10", "steps_per_epoch=2")
     assert len(code.splitlines()) <= 13
     monkeypatch.setenv("KGAN_CACHE", str(notes_cache))
     names = {}
@@ -72,7 +73,8 @@ def test_the_table_of_hyper_parameters_is_what_configs_state(name):
     config = load_config({"model": name, "size": "full"})
     header = next(line for line in TRAINING.splitlines() if line.startswith("| `--model` | dcgan"))
     column = [cell.strip() for cell in header.split("|")].index(name)
-    rows = {line.split("|")[1].strip(): line.split("|")[column].strip() for line in TRAINING.splitlines() if line.count("|") == 6}
+    lines = [line.split("|") for line in TRAINING.splitlines() if line.count("|") == 6]
+    rows = {cells[1].strip(): cells[column].strip() for cells in lines}
     assert rows["critic steps per iteration"] == str(config.gan.n_critic)
     mantissa = f"{config.optimizer.learning_rate:.0e}".replace("e-0", "e-")
     optimizer = {"adam": f"Adam {mantissa} ({config.optimizer.beta_1}, {config.optimizer.beta_2})"}
