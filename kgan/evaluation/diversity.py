@@ -10,7 +10,7 @@ CANDIDATES = 8
 
 
 def mean_nearest_distance(queries: np.ndarray, references: np.ndarray | None = None) -> float:
-    """Return |D|_train, the mean distance to the nearest reference or, without references, |D|_self, to the nearest other query.
+    """Return |D|_train, the mean distance to the nearest reference; without references |D|_self, to the nearest other query.
 
     A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they copy real sounds. The paper
     computes both from log mel spectrograms. The spectrograms of `LogMel` have a floor, unlike the paper's, so that only ratios

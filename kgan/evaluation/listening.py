@@ -20,8 +20,8 @@ COMPARED_SOUNDS = 2_000  # maximum number of real sounds, each paired with a gen
 def listen(synthesizer, train, test, folder, count=10, seed=0):
     """Write pictures and WAV files that compare generated sounds with real ones, and a text about the differences.
 
-    For each real test sound, a sound with the same labels is generated. If the generator knows no test sound's value of a label,
-    for example because the instruments are held out, the label is drawn. The new folder contains
+    For each real test sound, a sound with the same labels is generated. If the generator knows none of the test sounds' values
+    of a label, for example because instruments are held out, the label is drawn. The new folder contains
         `beside.png`, `real_00.wav`, `generated_00.wav`, ...: `count` of these pairs, sorted by pitch if they have one;
         `neighbours.png`: the generated sounds above their nearest training sounds by log mel spectrogram, with the distance
             relative to that of real test sounds from their neighbours; 0 means a copy;
