@@ -35,7 +35,7 @@ setup(
         "tensorflow>=2.18,<2.22",
         "keras>=3.8,<4",
         "tensorflow-datasets>=4.9.4",
-        'tensorflow-io>=0.37; sys_platform != "win32" and python_version < "3.13"',  # where it has wheels
+        'tensorflow-io>=0.37; sys_platform != "win32" and python_version < "3.13"',  # only where it has wheels
         "numpy>=1.26",
         "librosa>=0.10.2",
         "scipy>=1.11",

@@ -1,4 +1,4 @@
-"""Data augmentation, drawn anew each time a sound is used. All augmentations are off by default."""
+"""Random data augmentation. All augmentations are off by default."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from kgan.quiet import import_tensorflow_io_quietly
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which augmentations to apply, and how strongly. The random values depend only on a seed.
+    """Which augmentations to apply, and how strongly. Random values are drawn each time a sound is used, from a seed.
 
     Attributes:
         gain_db: maximum change of the level in decibels, up or down; samples beyond full scale are clipped.

@@ -26,7 +26,7 @@ class FolderSource:
         left_out: `{name: reason}` of what could not be read, and of files that are listed but missing or not listed.
 
     Raises:
-        InputError: there is no such folder, no sound file in it, or the CSV file cannot be used.
+        InputError: there is no such folder, it has no sound files, or the CSV file cannot be used.
     """
 
     def __init__(self, path, labels_csv=None):

@@ -51,7 +51,7 @@ SYNTHETIC = {38, 39, 50, 51, 54, 62, 63, 85, 91, *PROGRAMS["synth_lead"]}
 SOUNDS_AN_OCTAVE_BELOW_ITS_KEY = {16, 17, 18, 19}
 
 _TICKS_PER_S = 960
-_GAP_S = 0.1  # of silence between notes, for the resampler's ringing
+_GAP_S = 0.1  # silence between notes, for the ringing of the resampler
 
 
 def load_notes(

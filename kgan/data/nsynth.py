@@ -108,7 +108,7 @@ class NSynthFolderSource:
         left_out: `{name: reason}` of WAV files that `examples.json` does not list.
 
     Raises:
-        InputError: `examples.json` cannot be read or names no notes.
+        InputError: `examples.json` cannot be read or lists no notes.
     """
 
     def __init__(self, path):

@@ -182,7 +182,7 @@ def mel_network(length_samples, sample_rate_hz):
     layers = keras.layers
     audio = keras.Input((length_samples,))
     x = LogMel(sample_rate_hz, fft_samples=1024)(audio)  # (batch, frames, 128)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)  # each mel bin by itself
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)  # per mel bin
     x = layers.Reshape((*x.shape[1:], 1))(x)
     for width in (16, 32, 64, 128):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)

@@ -295,7 +295,10 @@ def _label_values(labels, count=None):
 
 
 class _Rest:
-    """Reference: TensorFlow Serving, "RESTful API". https://www.tensorflow.org/tfx/serving/api_rest"""
+    """Requests over REST.
+
+    Reference: TensorFlow Serving, "RESTful API". https://www.tensorflow.org/tfx/serving/api_rest
+    """
 
     def __init__(self, parts, model, timeout_s, retries):
         import requests
@@ -375,7 +378,10 @@ def _decoded(values):
 
 
 class _Grpc:
-    """Reference: TensorFlow Serving, apis/prediction_service.proto."""
+    """Requests over gRPC.
+
+    Reference: TensorFlow Serving, apis/prediction_service.proto.
+    """
 
     def __init__(self, parts, model, timeout_s, retries):
         try:

@@ -40,7 +40,7 @@ def write_formats(synthesizer, folder, name, formats):
     All models take `latents` float32 `(batch, latent_dim)` and the labels, if any, such as `pitch`, int32 `(batch,)`. They
     return `audio` float32 `(batch, samples[, channels])`, computed in float32. They do not check their input and take no seed,
     because neither assertions nor TensorFlow's random numbers can be converted. A successful conversion may still be wrong, so
-    each model generates four sounds; it is kept if their difference from the synthesizer's is 34 dB below the sounds.
+    each model generates four sounds; it is kept if they differ from the synthesizer's by at most 2 % of their level (-34 dB).
 
     Args:
         synthesizer: a `GANSynthesizer`.

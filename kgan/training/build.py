@@ -50,7 +50,7 @@ def load_sounds(config):
     """Return the sounds to train on.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no sounds.
     """
     data = config.data
     return load.load_sounds(data.source, data.split, data.labels_csv, build_clipping(config), build_filter(config))
