@@ -9,7 +9,7 @@ configs = sorted(file.name for file in (here / "configs").glob("*.yaml"))
 
 
 class BuildWithConfigs(build_py):
-    """Put the top-level folder `configs` into the package of a wheel; a source distribution has it where it is."""
+    """Copy the top-level folder `configs` into the package of a wheel; a source distribution keeps it at the top level."""
 
     def finalize_options(self):
         super().finalize_options()
@@ -29,19 +29,19 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["kgan", "kgan.*"]),
-    package_dir={"": "."},  # so stated, an editable install is found before a folder `kgan` that one happens to be in
+    package_dir={"": "."},  # lets an editable install take precedence over a folder `kgan` in the working directory
     package_data={"kgan.serving": ["docker/*"], "kgan.demo": ["page/*"]},
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "keras>=3.8,<4",
         "tensorflow-datasets>=4.9.4",
-        'tensorflow-io>=0.37; sys_platform != "win32" and python_version < "3.13"',  # where it has wheels
+        'tensorflow-io>=0.37; sys_platform != "win32" and python_version < "3.13"',  # only where it has wheels
         "numpy>=1.26",
         "librosa>=0.10.2",
         "scipy>=1.11",
         "scikit-learn>=1.3",
         "soundfile>=0.12",
-        "av>=17.1,<19",  # FFmpeg's decoders
+        "av>=17.1,<19",  # decoders of FFmpeg
         "soxr>=0.3.2",
         "matplotlib>=3.8",
         "tensorboard",
@@ -53,7 +53,7 @@ setup(
         "platformdirs>=3",
         "filelock>=3.10",
         "psutil>=5.9",
-        # The built-in notes: a SoundFont, MIDI files, and a renderer that has no wheel for ARM on Linux and Windows.
+        # For the built-in notes: a SoundFont, MIDI files, and a renderer, which has no wheel for ARM on Linux and Windows.
         "pretty_midi>=0.2.10",
         "mido>=1.3",
         'midirenderer>=0.1.3; platform_machine == "x86_64" or platform_machine == "AMD64"'

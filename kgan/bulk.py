@@ -1,4 +1,4 @@
-"""Sounds by the million: generated as they are written to shards, never all in memory."""
+"""Generate very many sounds: each shard is generated when it is written, so that they are never all in memory."""
 
 import functools
 import hashlib
@@ -12,15 +12,15 @@ from kgan.data.recordings import Clipping, Recording
 
 
 class GeneratedSource:
-    """Sounds that a `Synthesizer` makes, as a source for `prepare`: a shard's are made when it is written, and only then.
+    """Sounds of a `Synthesizer` as a source for `prepare`. The sounds of a shard are generated when it is written.
 
-    Sound i is the one that `generate` makes of the same seed, whatever the number of sounds.
+    Sound i is the same as that of `generate` with the same seed, whatever the number of sounds.
 
     Args:
         synthesizer: a `Synthesizer`.
-        count: how many latents.
-        seed: of latents and labels.
-        asked: `{kind: values}`; every latent sounds with all combinations of them.
+        count: number of latents.
+        seed: seed of latents and labels.
+        asked: `{kind: values}`; each latent is combined with all combinations of the values.
     """
 
     left_out = {}
@@ -34,13 +34,13 @@ class GeneratedSource:
 
     @property
     def description(self):
-        """What tells these sounds from others: the generator's weights, the seed, what is asked for, and how many."""
+        """What identifies these sounds: the generator's weights, the seed, the requested labels and the number of sounds."""
         digest = hashlib.sha256(b"".join(weight.tobytes() for weight in self.synthesizer.weights))
         asked = {kind: list(map(int, values)) for kind, values in self.asked.items()}
         return {"generator": digest.hexdigest(), "seed": self.seed, "asked": asked, "sounds": len(self)}
 
     def recordings(self):
-        """Yield a `Recording` for each sound, which is made when it is first looked at, with all of its shard."""
+        """Yield a `Recording` for each sound. All sounds of a shard are generated when the first of them is read."""
         for start in range(0, len(self), RECORDINGS_PER_SHARD):
             shard = _Shard(self, np.arange(start, min(start + RECORDINGS_PER_SHARD, len(self))))
             for i, number in enumerate(shard.numbers):
@@ -65,16 +65,16 @@ class _Shard:
 
 
 def each_with_all(synthesizer, numbers, asked, seed):
-    """Return which latent each sound is of, `(count,)`, and its labels, `{kind: (count,)}`.
+    """Return the number of each sound's latent, `(count,)`, and the labels, `{kind: (count,)}`.
 
-    The first latent sounds with all combinations of the labels asked for, then the second does. What is not asked for is drawn,
+    The first latent comes with all combinations of the requested labels, then the second, and so on. Other labels are drawn
     once for each latent.
 
     Args:
         synthesizer: a `Synthesizer`.
-        numbers: of the sounds, `(count,)`, without a gap.
-        asked: `{kind: values}`.
-        seed: of the draws.
+        numbers: consecutive numbers of the sounds, `(count,)`.
+        asked: the requested labels, `{kind: values}`.
+        seed: seed of the drawn labels.
     """
     combinations = list(itertools.product(*asked.values()))
     of, combination = np.divmod(numbers, len(combinations))
@@ -88,9 +88,9 @@ def each_with_all(synthesizer, numbers, asked, seed):
 
 
 def generate_shards(synthesizer, folder, count, seed=0, asked=None):
-    """Write generated sounds as shards, with a progress bar; after an interruption the same call goes on.
+    """Write generated sounds as shards, with a progress bar. After an interruption, the same call continues.
 
-    Memory does not grow with their number: those of a shard, 256, are there at a time.
+    Memory does not grow with the number of sounds, because only one shard, 256 sounds, is in memory at a time.
 
     Args:
         synthesizer: a `Synthesizer`.
@@ -98,10 +98,10 @@ def generate_shards(synthesizer, folder, count, seed=0, asked=None):
         count, seed, asked: see `GeneratedSource`.
 
     Returns:
-        `prepare`'s manifest.
+        The manifest of `prepare`.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder contains other files or other sounds.
     """
     first = synthesizer.generate(synthesizer.latents(1, seed))
     length_samples, channels = (*first.shape[1:], 1)[:2]

@@ -1,4 +1,4 @@
-"""Errors as a person reads them, and the one exception that means "the input is wrong, the program is not"."""
+"""Readable error messages, and the exception for invalid input."""
 
 import difflib
 import errno
@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from kgan.text import one_line
 
-LISTED_NAMES = 12  # more are not read
+LISTED_NAMES = 12  # longer lists are not shown if there is a similar name
 LONGEST_REASON = 300  # characters
 KEPT = "What was saved before is kept."
-EXHAUSTED = {"MemoryError", "ResourceExhaustedError"}  # Python's and NumPy's, TensorFlow's
+EXHAUSTED = {"MemoryError", "ResourceExhaustedError"}  # of Python and NumPy, and of TensorFlow
 
-# What TensorFlow and Keras put around a message.
+# Text that TensorFlow and Keras put around a message.
 _AROUND = re.compile(
     r"\x1b\[[0-9;]*m|\{\{.*?\}\} ?|\s*\[Op:[^]]*\]( name:)?"
     r"|<stack traces unavailable>|Error in user-defined function.*?: Iterator::\S+ "
@@ -25,8 +25,8 @@ _GRAPH = "Graph execution error"
 class InputError(ValueError):
     """Input that kgan cannot use: a wrong name, path, length or file.
 
-    Its message is a whole sentence for the person at the keyboard: the rule, then what was received. The command line
-    prints it on one line and exits with 2; a notebook shows it as any `ValueError`. Control characters in names are spelt out.
+    Its message is a full sentence for the user: the rule, then the value that was received. The command line prints it on one
+    line and exits with status 2; a notebook shows it like any `ValueError`. Control characters in names are escaped.
     """
 
     def __init__(self, message: str):
@@ -34,7 +34,7 @@ class InputError(ValueError):
 
 
 def unknown_name(kind: str, received: str, valid: Iterable[str]) -> InputError:
-    """Return the error for a name outside `valid`, with the nearest valid name."""
+    """Return the error for a name that is not in `valid`, with the most similar valid name."""
     valid = sorted(valid)
     nearest = difflib.get_close_matches(received, valid, n=1, cutoff=0.5)
     hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
@@ -43,19 +43,19 @@ def unknown_name(kind: str, received: str, valid: Iterable[str]) -> InputError:
 
 
 def check_choice(kind: str, received: object, valid: Iterable[str]) -> None:
-    """Raise the error of `unknown_name` unless what was received is one of the valid names."""
+    """Raise the error of `unknown_name` unless the received name is valid."""
     if str(received) not in valid:
         raise unknown_name(kind, str(received), valid)
 
 
 def told(error: Exception, smaller: Sequence[str] = ()) -> tuple[bool, str]:
-    """Return whether the input or the system caused an exception, not kgan or a lack of memory, and one line that tells it.
+    """Return whether the input or the system caused an exception, rather than kgan or a lack of memory, and a message.
 
-    The line says what it was and what is kept: the error's attribute `kept`, a sentence, where it has one.
+    The message is one line. It says what went wrong and what is kept: the error's attribute `kept`, a sentence, if it has one.
 
     Args:
         error: the exception.
-        smaller: options of which smaller values need less memory; the first two are named.
+        smaller: options that need less memory if they are reduced; the message names the first two.
     """
     kept, reason = getattr(error, "kept", KEPT), _reason(error)
     if isinstance(error, InputError):
@@ -70,23 +70,23 @@ def told(error: Exception, smaller: Sequence[str] = ()) -> tuple[bool, str]:
 
 
 def _is_of_the_system(error):
-    """Return whether the operating system refused something; TensorFlow has other classes for that than Python."""
+    """Return whether the operating system caused the error; TensorFlow and Python have different classes for that."""
     if isinstance(error, OSError):
         return error.errno != errno.ENOMEM
     message = str(getattr(error, "message", ""))
-    if re.search(r"\[Errno \d|\bOSError: ", message):  # Python's own, within a pipeline of TensorFlow's
+    if re.search(r"\[Errno \d|\bOSError: ", message):  # a Python error within a TensorFlow pipeline
         return True
     return any(f"; {os.strerror(number)}" in message for number in errno.errorcode if number != errno.ENOMEM)
 
 
 def _is_of_memory(error):
-    """Return whether memory ran out; a GPU's has errors of several classes."""
+    """Return whether memory ran out; for a GPU's memory there are several error classes."""
     names = {each.__name__ for each in type(error).__mro__}
     return bool(EXHAUSTED & names) or any(text in str(error).lower() for text in ("out of memory", "cannot allocate memory"))
 
 
 def _reason(error):
-    """Return what an exception says, without what TensorFlow and Keras say of their graphs, and not all of a long text."""
+    """Return an exception's message, shortened, without the details that TensorFlow and Keras add about their graphs."""
     lines = _AFTER.split(_AROUND.sub("", str(error)))[0].splitlines()
     if lines and lines[0].startswith(_GRAPH):
         lines = [line for line in lines if not line.startswith((" ", "\t", "Detected at", "Stack trace", _GRAPH))]

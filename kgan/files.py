@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, whenever the process ends."""
+"""Atomic writing of files and folders: they appear complete or not at all, even if the process is killed."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ _SCRATCH = ".unfinished-"
 
 @contextlib.contextmanager
 def whole_folder(folder):
-    """Yield a scratch folder beside `folder`, which becomes `folder` when the block ends without an error.
+    """Yield a scratch folder next to `folder`, which is renamed to `folder` if the block ends without an error.
 
     Raises:
         OSError: the folder exists and is not empty, or cannot be written.
@@ -26,7 +26,7 @@ def whole_folder(folder):
     scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=folder.parent))
     try:
         yield scratch
-        scratch.chmod(0o755)  # mkdtemp's 0700 would hide it from other users, a model server for one
+        scratch.chmod(0o755)  # mkdtemp's 0700 would hide it from other users, such as a model server
         os.rename(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -34,15 +34,15 @@ def whole_folder(folder):
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Yield a scratch path, which replaces `path` when the block ends without an error; `path` may be remote, see `as_path`."""
+    """Yield a scratch path, which replaces `path` if the block ends without an error; `path` may be remote, see `as_path`."""
     path = as_path(path)
     if not isinstance(path, Path):
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder) / path.name
             yield scratch
-            path.write_bytes(scratch.read_bytes())  # a store shows a file when it is whole
+            path.write_bytes(scratch.read_bytes())  # a store shows only complete files
         return
-    scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex}-{path.name}")  # of this writer alone
+    scratch = path.with_name(f"{_SCRATCH}{uuid.uuid4().hex}-{path.name}")  # unique to this writer
     try:
         yield scratch
         os.replace(scratch, path)
@@ -51,10 +51,10 @@ def whole_file(path):
 
 
 def new_folder(path):
-    """Return a folder's `Path`.
+    """Return the `Path` of a folder that does not exist yet.
 
     Raises:
-        InputError: it exists.
+        InputError: the folder exists.
     """
     folder = Path(path).expanduser()
     if folder.exists():
@@ -63,7 +63,7 @@ def new_folder(path):
 
 
 def remove_unfinished(folder):
-    """Remove what a killed process left of `whole_folder` and `whole_file` in a folder."""
+    """Remove the scratch files that a killed process left in a folder, see `whole_folder` and `whole_file`."""
     for scratch in Path(folder).glob(f"{_SCRATCH}*"):
         if scratch.is_dir():
             shutil.rmtree(scratch, ignore_errors=True)
@@ -72,10 +72,10 @@ def remove_unfinished(folder):
 
 
 def as_path(path):
-    """Return a `Path` of what may be a text or, of `gs://bucket/folder` and the like, an object with a `Path`'s methods.
+    """Return a `Path`; for a URL such as `gs://bucket/folder`, an object with the same methods.
 
     Raises:
-        InputError: the packages for such a store are not installed.
+        InputError: the packages for the store are not installed.
     """
     if "://" not in str(path):
         return Path(path).expanduser()
@@ -93,10 +93,10 @@ def as_path(path):
 
 
 def tensorflow_path(path):
-    """Return a path as TensorFlow takes it, which knows names in UTF-8 alone.
+    """Return a path as text for TensorFlow, which supports only UTF-8.
 
     Raises:
-        InputError: it is not UTF-8.
+        InputError: the path is not UTF-8.
     """
     try:
         return os.fsencode(path).decode("utf-8")
@@ -105,7 +105,7 @@ def tensorflow_path(path):
 
 
 def size_and_time(path):
-    """Return a file's size in bytes, the time of its last change in nanoseconds, and whether it may be read."""
+    """Return a file's size in bytes, the time of its last change in nanoseconds, and whether it is readable."""
     try:
         status = path.stat()
     except OSError:
@@ -114,5 +114,5 @@ def size_and_time(path):
 
 
 def cache_folder():
-    """Return where sets are kept: `$KGAN_CACHE`, else the user's cache folder."""
+    """Return the cache folder: `$KGAN_CACHE`, else kgan's folder in the user's cache."""
     return Path(os.environ.get("KGAN_CACHE") or platformdirs.user_cache_dir("kgan")).expanduser()

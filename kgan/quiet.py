@@ -1,4 +1,4 @@
-"""How TensorFlow starts: with oneDNN, and without its greetings."""
+"""Start TensorFlow with oneDNN and without its start-up messages."""
 
 import os
 import re
@@ -7,20 +7,20 @@ import tempfile
 import warnings
 from pathlib import Path
 
-# A processor with one of these flags makes TensorFlow use oneDNN of its own accord.
+# On a processor with one of these flags, TensorFlow uses oneDNN by default.
 _ONEDNN_FLAGS = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 
-# What TensorFlow prints on every start, before its own log level takes effect.
+# Messages that TensorFlow prints on every start, before its log level takes effect.
 _GREETING = re.compile(rb"^(I\d{4} |WARNING: All log messages before)")
 
 
 def use_onednn(cpuinfo=Path("/proc/cpuinfo")):
     """Make TensorFlow use oneDNN on every processor, unless the environment variable `TF_ENABLE_ONEDNN_OPTS` is set.
 
-    TensorFlow reads the variable once, when it is imported. A warning tells where that has happened without oneDNN.
+    TensorFlow reads the variable only when it is imported. If it was already imported without oneDNN, a warning is given.
 
     Args:
-        cpuinfo: file of Linux that lists the processor's flags; without it nothing is known of them.
+        cpuinfo: Linux's file that lists the processor's flags; if it does not exist, the flags are unknown.
     """
     if "TF_ENABLE_ONEDNN_OPTS" in os.environ:
         return
@@ -32,15 +32,15 @@ def use_onednn(cpuinfo=Path("/proc/cpuinfo")):
         warnings.warn(
             "TensorFlow was imported before kgan and leaves oneDNN, its faster kernels, off on this processor."
             " Import kgan before tensorflow and keras, or set the environment variable TF_ENABLE_ONEDNN_OPTS=1.",
-            stacklevel=3,  # where kgan is imported
+            stacklevel=3,  # the line that imports kgan
         )
 
 
 def import_tensorflow_io_quietly():
-    """Return the package tensorflow-io, None where it is not installed: it has no wheel for Windows and Python 3.13.
+    """Return the package tensorflow-io; None if it is not installed, as it has no wheel for Windows or Python 3.13.
 
-    Its two warnings that its native library does not load here are left out. What kgan uses of it is made of TensorFlow's own
-    operations, which need no such library.
+    Its two warnings that its native library cannot be loaded are suppressed. The parts that kgan uses consist of TensorFlow's
+    own operations and do not need that library.
     """
     with warnings.catch_warnings():
         for message in ("unable to load libtensorflow_io_plugins.so", "file system plugins are not loaded"):
@@ -53,9 +53,9 @@ def import_tensorflow_io_quietly():
 
 
 def import_tensorflow_quietly():
-    """Import TensorFlow with its log turned off, greetings included; errors still raise exceptions.
+    """Import TensorFlow with its log turned off, including start-up messages. Errors still raise exceptions.
 
-    With the environment variable `TF_CPP_MIN_LOG_LEVEL` set, all is shown as TensorFlow prints it.
+    If the environment variable `TF_CPP_MIN_LOG_LEVEL` is set, TensorFlow's output is not changed.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules or sys.stderr is None:
         return

@@ -1,4 +1,4 @@
-"""`kgan benchmark` from a checkout; see `--help`."""
+"""Run `kgan benchmark` from a checkout; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`kgan demo` from a checkout; see `--help`."""
+"""Run `kgan demo` from a checkout; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`kgan evaluate` from a checkout; see `--help`."""
+"""Run `kgan evaluate` from a checkout; see `--help`."""
 
 import sys
 

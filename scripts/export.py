@@ -1,4 +1,4 @@
-"""`kgan export` from a checkout; see `--help`."""
+"""Run `kgan export` from a checkout; see `--help`."""
 
 import sys
 

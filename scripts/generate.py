@@ -1,4 +1,4 @@
-"""`kgan generate` from a checkout; see `--help`."""
+"""Run `kgan generate` from a checkout; see `--help`."""
 
 import sys
 

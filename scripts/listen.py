@@ -1,4 +1,4 @@
-"""`kgan listen` from a checkout; see `--help`."""
+"""Run `kgan listen` from a checkout; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`kgan prepare` from a checkout; see `--help`."""
+"""Run `kgan prepare` from a checkout; see `--help`."""
 
 import sys
 

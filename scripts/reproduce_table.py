@@ -1,4 +1,4 @@
-"""`kgan reproduce` from a checkout; see `--help`."""
+"""Run `kgan reproduce` from a checkout; see `--help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`kgan train` from a checkout; see `--help`."""
+"""Run `kgan train` from a checkout; see `--help`."""
 
 import sys
 

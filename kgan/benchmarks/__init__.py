@@ -1,1 +1,1 @@
-"""Measurements that README's figures come from."""
+"""Benchmarks that produce the figures in README."""

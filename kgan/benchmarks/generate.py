@@ -1,4 +1,4 @@
-"""How fast a generator of waves makes sounds: from the Synthesizer, from its SavedModel, and in PyTorch."""
+"""Benchmark of generating waveforms: with the Synthesizer, with its SavedModel, and in PyTorch."""
 
 import json
 import tempfile
@@ -19,16 +19,17 @@ BATCH_SIZES = (1, 64)
 
 
 def benchmark_generate(dim=32, against=None, rounds=5, seconds=2.0, json_file=None):
-    """Measure clips of 16384 samples a second in batches of 1 and 64, print a table, and return the figures.
+    """Measure clips of 16384 samples per second in batches of 1 and 64, print a table, and return the figures.
 
-    All take turns, `rounds` times, each for `seconds`; figures are medians. Weights are initial ones: the speed is the same.
+    The candidates take turns, `rounds` times, each for `seconds`; figures are medians. The weights are untrained, which does
+    not change the speed.
 
     Args:
         dim: width of the generator.
-        against: `"torch"` for PyTorch's, too, in float32 and bfloat16, in both layouts; None for none.
-        rounds: how often each is measured.
-        seconds: of each measurement.
-        json_file: where to write the figures, too.
+        against: `"torch"` to include PyTorch, in float32 and bfloat16 and in both layouts; None for kgan only.
+        rounds: number of measurements of each candidate.
+        seconds: duration of each measurement.
+        json_file: file for the figures; None for none.
 
     Returns:
         A list of dictionaries: `name`, `batch_size`, `clips_per_second`, `times_real_time` and `ms_per_call`.
@@ -60,7 +61,7 @@ def benchmark_generate(dim=32, against=None, rounds=5, seconds=2.0, json_file=No
 
 
 def seconds_per_call(make, latents, seconds):
-    """Return the median time of a call, the first left out."""
+    """Return the median time of a call, without the first call."""
     make(latents)
     times_s, began_s = [], time.perf_counter()
     while not times_s or time.perf_counter() - began_s < seconds:

@@ -1,4 +1,4 @@
-"""How soon runs learn: their scores against minutes of training."""
+"""Benchmark of learning speed: scores of runs over minutes of training."""
 
 from kgan.callbacks.rows import read_rows
 from kgan.errors import InputError
@@ -10,18 +10,18 @@ SHOWN = ("inception_score", "frechet_distance", "pitch_accuracy", "harmonicity")
 
 
 def benchmark_learning(paths, out, over="minutes"):
-    """Draw scores of runs against minutes of training, one line for each run, and print their last ones.
+    """Plot scores of runs over minutes of training, one line for each run, and print the last scores.
 
     Args:
         paths: run folders that were trained with `--scores.every_steps`.
         out: a .png file.
-        over: `"minutes"`, or `"cpu_minutes"` of all cores together, which other work on the machine does not stretch.
+        over: `"minutes"`, or `"cpu_minutes"`, the sum over all cores, which other work on the machine does not increase.
 
     Returns:
-        `{name: rows}`, of what was drawn.
+        `{name: rows}` of the plotted scores.
 
     Raises:
-        InputError: a folder has no scores with minutes, or their classifiers or numbers of sounds differ.
+        InputError: a folder has no scores with minutes, or the runs' classifiers or numbers of sounds differ.
     """
     runs, ways = {}, set()
     for path in paths:

@@ -1,11 +1,11 @@
-"""The most memory that this process has taken."""
+"""Peak memory of this process."""
 
 import sys
 from pathlib import Path
 
 
 def peak_mib():
-    """Return it in MiB. Linux's `ru_maxrss` would do no good here: a process starts with that of the one that started it."""
+    """Return the peak memory in MiB. On Linux `ru_maxrss` is not used, because a process inherits it from its parent."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

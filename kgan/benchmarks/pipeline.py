@@ -1,4 +1,4 @@
-"""How many clips a second reach a training step, beside what people would otherwise write."""
+"""Benchmark of the input pipeline: clips per second, compared with common alternatives."""
 
 import contextlib
 import json
@@ -27,11 +27,11 @@ NSYNTH_SAMPLES = 64000
 
 
 class RepeatedNotes:
-    """The built-in notes again and again, as a source of any number of recordings.
+    """A source of any number of recordings, which repeats the built-in notes.
 
     Args:
         notes: `Sounds`.
-        count: how many.
+        count: number of recordings.
     """
 
     def __init__(self, notes, count):
@@ -55,20 +55,20 @@ class RepeatedNotes:
 def benchmark_pipeline(clips=6872, seconds=5.0, rounds=3, json_file=None):
     """Measure clips per second, print a Markdown table, and return the figures.
 
-    Every pipeline gives shuffled float32 batches of clips of 16384 samples of the built-in notes: ours from shards on disk and
-    from memory, NSynth's by TensorFlow Datasets as `tfds.load` reads it, and PyTorch's DataLoader with soundfile over WAV
-    files, with as many workers as there are cores. They take turns, `rounds` times; figures are medians.
+    Every pipeline yields shuffled float32 batches of clips of 16384 samples of the built-in notes: kgan's from shards on disk
+    and from memory, TensorFlow Datasets' NSynth as read by `tfds.load`, and PyTorch's DataLoader with soundfile over WAV files,
+    with one worker per core. They take turns, `rounds` times; figures are medians.
 
     Args:
-        clips: in our shards; the notes are repeated beyond 6,872. The others read 1,000 notes.
-        seconds: of each measurement.
-        rounds: how often each is measured.
-        json_file: where to write the figures, too.
+        clips: number of clips in kgan's shards; beyond 6,872 the notes are repeated. The others read 1,000 notes.
+        seconds: duration of each measurement.
+        rounds: number of measurements of each pipeline.
+        json_file: file for the figures; None for none.
 
     Returns:
-        `{name: clips per second}` for what is installed, `clips`, and of a process of its own that reads the shards from disk
-        `started_mib` and `peak_mib`, its memory before and at most. The system keeps files that were just written in its own
-        memory: a slow disk shows only in sets that do not fit there.
+        `{name: clips per second}` for the installed pipelines, `clips`, and the initial and peak memory, `started_mib` and
+        `peak_mib`, of a separate process that reads the shards from disk. As the system caches files that were just written, a
+        slow disk only has an effect on sets that do not fit in memory.
     """
     notes = load_notes()
     with tempfile.TemporaryDirectory(prefix="kgan-benchmark-") as scratch:
@@ -115,14 +115,14 @@ print(started_mib, peak_mib())
 
 
 def _memory_mib(folder, seconds):
-    """Return the memory of a fresh process before and after it has read a folder of shards for some seconds."""
+    """Return the peak memory of a new process before and after it has read a folder of shards for some seconds."""
     command = [sys.executable, "-c", READER, str(folder), str(seconds)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return map(float, output.split())
 
 
 def _clips_per_second(batches, seconds):
-    """Return how fast an iterator of batches gives clips, its first ones left out."""
+    """Return the clips per second of an iterator of batches, without its first batches."""
     for _ in range(3):
         next(batches)
     count, began_s = 0, time.perf_counter()
@@ -136,7 +136,7 @@ def _batches_of(sounds):
 
 
 def _tfds_batches(notes, folder):
-    """NSynth as TensorFlow Datasets prepares it, four seconds a note, read as its documentation does."""
+    """NSynth as prepared by TensorFlow Datasets, four seconds per note, read as in its documentation."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder("nsynth/full", data_dir=folder)
@@ -158,7 +158,7 @@ def _tfds_batches(notes, folder):
 
 
 def _torch_batches(notes, folder):
-    """What a PyTorch project writes: a DataLoader that decodes a WAV file for each example."""
+    """A typical PyTorch pipeline: a DataLoader that decodes a WAV file for each example."""
     import soundfile
     import torch
 

@@ -1,4 +1,4 @@
-"""What it costs to spread an iteration over replicas: measured here, and estimated for GPUs that are not."""
+"""Benchmark of the cost of distributing an iteration over replicas: measured on this machine, and estimated for GPUs."""
 
 import contextlib
 import json
@@ -17,28 +17,29 @@ WAYS = {
     "two replicas, one process": ("mirrored", 1),
     "two replicas, two processes": ("multiworker", 2),
 }
-# What the estimate assumes of GPUs and what joins them; all in one place, to be replaced by what is at hand.
+# Assumptions of the estimate about GPUs and their connections; replace them to match other hardware.
 GPU_FLOPS = 300e12  # bfloat16, 30 % of an H100's peak
 GPUS_PER_MACHINE = 8
-WITHIN_BYTES_PER_S = 300e9  # NVLink, of an all-reduce in one machine
-BETWEEN_BYTES_PER_S = 50e9  # 400 Gb/s of network for each machine
-START_S = 50e-6  # of one all-reduce
+WITHIN_BYTES_PER_S = 300e9  # NVLink, for an all-reduce within a machine
+BETWEEN_BYTES_PER_S = 50e9  # network of 400 Gb/s per machine
+START_S = 50e-6  # start-up time of an all-reduce
 
 
 def benchmark_replicas(dim, batch_size, rounds, iterations, json_file=None):
-    """Measure an iteration of WGAN-GP over waves on one device and on two replicas with the same batch in all; print tables.
+    """Measure a WGAN-GP iteration over waveforms on one device and on two replicas with the same total batch; print tables.
 
-    Both replicas are on this machine's processor, so what is measured is the cost of a strategy and not its gain.
+    Both replicas run on this machine's processor, so the result is the overhead of a strategy, not its speed-up.
 
     Args:
         dim: width of the networks.
-        batch_size: examples in a critic step, over all replicas; even.
-        rounds: how often each way is started anew; figures are medians.
-        iterations: measured in each.
-        json_file: where to write the figures, too.
+        batch_size: examples in a critic step, summed over all replicas; even.
+        rounds: number of separate starts of each configuration; figures are medians.
+        iterations: number of measured iterations per start.
+        json_file: file for the figures; None for none.
 
     Returns:
-        `{way: seconds per iteration}`, `gradient_bytes` of an iteration, and the rows of the estimate.
+        A dictionary: `seconds` per iteration by configuration, `gradient_bytes` of an iteration, and the rows of the
+        `estimate`.
     """
     times_s = {way: [] for way in WAYS}
     with tqdm(total=rounds * len(WAYS), desc="Measuring", unit="start") as bar:
@@ -59,15 +60,15 @@ def benchmark_replicas(dim, batch_size, rounds, iterations, json_file=None):
 
 
 def estimate(flop, gradient_bytes, all_reduces, gpus):
-    """Return seconds of computing and of communicating in an iteration whose batch grows with the number of GPUs.
+    """Return the seconds of computation and of communication in an iteration whose batch grows with the number of GPUs.
 
-    A ring moves 2 (n - 1) / n of the gradients through each link: first inside every machine, then between machines.
+    A ring all-reduce moves 2 (n - 1) / n of the gradients through each link, first within each machine, then between machines.
 
     Args:
         flop: operations of an iteration on one GPU.
-        gradient_bytes: of an iteration.
-        all_reduces: of an iteration, one for each step of an optimizer.
-        gpus: how many.
+        gradient_bytes: size of the gradients of an iteration.
+        all_reduces: number of all-reduces in an iteration, one for each optimizer step.
+        gpus: number of GPUs.
     """
     machines = -(-gpus // GPUS_PER_MACHINE)
     inside = min(gpus, GPUS_PER_MACHINE)
@@ -77,7 +78,7 @@ def estimate(flop, gradient_bytes, all_reduces, gpus):
 
 
 def _print_estimate(dim=64, batch_size=64, n_critic=5):
-    """Print and return the estimate for the published size, a batch of 64 on each GPU."""
+    """Print and return the estimate for the published network size, with a batch of 64 on each GPU."""
     from kgan.benchmarks.train import operations_per_iteration
     from kgan.networks import wave_critic, wave_generator
 
@@ -95,7 +96,7 @@ def _print_estimate(dim=64, batch_size=64, n_critic=5):
 
 
 def _measured(way, dim, batch_size, iterations):
-    """Return seconds per iteration and bytes of gradients, measured in processes of their own."""
+    """Return seconds per iteration and bytes of gradients, measured in separate processes."""
     strategy, count = WAYS[way]
     command = [sys.executable, "-m", __name__, strategy, str(dim), str(batch_size), str(iterations)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -108,7 +109,7 @@ def _measured(way, dim, batch_size, iterations):
 
 
 def local_cluster(count):
-    """Return the environment of each of so many processes of this machine, which find each other by `TF_CONFIG`."""
+    """Return the environments of `count` processes on this machine, which find each other through `TF_CONFIG`."""
     alone = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     if count == 1:
         return [alone]
@@ -122,7 +123,7 @@ def local_cluster(count):
 
 
 def split_processor():
-    """Let TensorFlow take this machine's processor for two devices; only before it has computed anything."""
+    """Make TensorFlow treat this machine's processor as two devices. Call it before any computation."""
     import tensorflow as tf
 
     two = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -130,7 +131,7 @@ def split_processor():
 
 
 def _measure(strategy_name, dim, batch_size, iterations):
-    """Print seconds per iteration and bytes of gradients of this process's share of the work."""
+    """Print seconds per iteration and bytes of gradients for this process's share of the work."""
     from kgan.strategy import build_strategy
 
     if strategy_name == "mirrored":

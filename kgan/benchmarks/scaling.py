@@ -1,4 +1,4 @@
-"""How the time of a WGAN-GP iteration over waves grows with the batch, the width of the networks and the clip's length."""
+"""Benchmark of scaling: time of a WGAN-GP iteration over waveforms by batch size, network width and clip length."""
 
 import json
 import time
@@ -25,13 +25,13 @@ NAMES = {"batch_size": "batch", "dim": "width", "length_samples": "samples"}
 
 
 def benchmark_scaling(precision="auto", rounds=5, out=None, json_file=None):
-    """Measure the compiled step around width 16, batch 32, 16384 samples, one of them varied at a time; print a table.
+    """Measure the compiled step with width 16, batch 32 and 16384 samples, and vary one of them at a time; print a table.
 
     Args:
-        precision: of the networks, as in a configuration.
-        rounds: iterations measured of each; figures are medians.
-        out: PNG file for the plot, seconds against counted operations; None for none.
-        json_file: where to write the figures, too.
+        precision: precision of the networks, as in a configuration.
+        rounds: number of measured iterations per setting; figures are medians.
+        out: PNG file for a plot of seconds over counted operations; None for none.
+        json_file: file for the figures; None for none.
 
     Returns:
         A list of dictionaries: `varied` (None for the base), the three sizes, `gflop` and `seconds` of an iteration.
@@ -56,7 +56,7 @@ def benchmark_scaling(precision="auto", rounds=5, out=None, json_file=None):
 
 
 def seconds_per_step(sizes, precision, rounds):
-    """Return the median time of an iteration, the first left out."""
+    """Return the median time of an iteration, without the first iteration."""
     told = {"network.dim": sizes["dim"], "data.length_samples": sizes["length_samples"], "training.precision": precision}
     keras.backend.clear_session()
     gan = build_gan(load_config({"model": "wgan_gp", "size": "small"} | told), Wave(sizes["length_samples"]))
@@ -71,7 +71,7 @@ def seconds_per_step(sizes, precision, rounds):
 
 
 def draw(rows, precision, file):
-    """Draw seconds against operations; the line is the base's speed."""
+    """Plot seconds over operations; the dashed line is the speed of the base setting."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 5), layout="constrained")

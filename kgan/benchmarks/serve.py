@@ -1,4 +1,4 @@
-"""How fast a server answers many clients at once."""
+"""Benchmark of a server with many concurrent clients."""
 
 import json
 import threading
@@ -17,24 +17,24 @@ PAUSE_AFTER_ERROR_S = 0.1
 
 
 def benchmark_serve(address, model="kgan", clients=8, seconds=60.0, count=1, latent_dim=None, json_file=None, labels=None):
-    """Let clients ask for sounds for a while, each as soon as it has its answer, print a table, return the figures.
+    """Run clients that send one request after another for a while, print a table, and return the figures.
 
     Args:
-        address: of the server, see `kgan.serving.Client`.
-        model: the model's name there.
-        clients: how many ask at once.
-        seconds: for how long.
-        count: sounds in a request.
-        latent_dim: width of the latents to send; None sends a seed, which a server that joins requests to batches refuses.
-        json_file: where to write the figures, too.
-        labels: `{kind: value}` to ask a conditional model for; None for any, as far as seeds are sent: latents need labels.
+        address: address of the server, see `kgan.serving.Client`.
+        model: the model's name on the server.
+        clients: number of concurrent clients.
+        seconds: duration of the benchmark.
+        count: number of sounds in a request.
+        latent_dim: width of the latents to send; None sends a seed, which a server that joins requests into batches refuses.
+        json_file: file for the figures; None for none.
+        labels: `{kind: value}` for a conditional model; None for any labels, which is possible only with seeds, not latents.
 
     Returns:
-        A dictionary: `requests`, `errors`, `requests_per_second`, `sounds_per_second`, `p50_ms`, `p95_ms` and `p99_ms`, the
-        last three None without any answer.
+        A dictionary: `requests`, `errors`, `requests_per_second`, `sounds_per_second`, `p50_ms`, `p95_ms` and `p99_ms`. The
+        last three are None if there was no answer.
 
     Raises:
-        InputError, ConnectionError, TimeoutError: the first request fails, before any is measured.
+        InputError, ConnectionError, TimeoutError: the first request, which is not measured, fails.
     """
     if seconds <= 0:
         raise InputError(f"`seconds` must be above 0. Received: {seconds}")

@@ -1,4 +1,4 @@
-"""WGAN-GP over waves in PyTorch: networks, losses and optimizers as kgan's, written as a PyTorch project writes them."""
+"""WGAN-GP over waveforms in PyTorch: kgan's networks, losses and optimizers, written in the style of a PyTorch project."""
 
 import itertools
 
@@ -16,13 +16,13 @@ VARIANTS = {
 
 
 def _convolution(module_1d, module_2d, inputs, outputs, channels_last):
-    if channels_last:  # PyTorch has that layout for pictures alone: a wave is one of height 1
+    if channels_last:  # PyTorch has this layout only for images: a waveform is an image of height 1
         return module_2d(inputs, outputs, (1, KERNEL_SIZE), (1, STRIDE), padding=(0, 10))
     return module_1d(inputs, outputs, KERNEL_SIZE, STRIDE, padding=10)
 
 
 class Generator(nn.Module):
-    """Latents `(batch, latent_dim)` -> waves `(batch, 1, 16384)`, or `(batch, 1, 1, 16384)` in channels-last layout."""
+    """Latents `(batch, latent_dim)` -> waveforms `(batch, 1, 16384)`, or `(batch, 1, 1, 16384)` in channels-last layout."""
 
     def __init__(self, dim, latent_dim, channels_last):
         super().__init__()
@@ -37,13 +37,13 @@ class Generator(nn.Module):
     def forward(self, latents):
         x = nn.functional.leaky_relu(self.dense(latents).view(-1, *self.start).contiguous(memory_format=self.layout), LEAK)
         for i, convolution in enumerate(self.convolutions):
-            x = convolution(x)[..., :-1]  # "same" padding: a stride times as long
+            x = convolution(x)[..., :-1]  # like "same" padding: the length is multiplied by the stride
             x = nn.functional.leaky_relu(x, LEAK) if i < LAYERS - 1 else torch.tanh(x.float())
         return x
 
 
 class Critic(nn.Module):
-    """Waves, as the generator makes them, -> scores `(batch, 1)`."""
+    """Waveforms in the generator's layout -> scores `(batch, 1)`."""
 
     def __init__(self, dim, channels_last):
         super().__init__()
@@ -60,12 +60,12 @@ class Critic(nn.Module):
 
 
 class TorchWGANGP:
-    """The GAN: one `iteration` is five critic steps and a generator step, as `kgan.WGANGP.train_step`.
+    """The GAN. One `iteration` is five critic steps and a generator step, like `kgan.WGANGP.train_step`.
 
     Args:
         dim: width of the networks.
         bfloat16: whether the networks run under bfloat16 autocast.
-        channels_last: whether convolutions are two-dimensional, in channels-last layout.
+        channels_last: whether to use two-dimensional convolutions in channels-last layout.
     """
 
     def __init__(self, dim, latent_dim=100, n_critic=5, bfloat16=False, channels_last=False, seed=0):
@@ -81,7 +81,7 @@ class TorchWGANGP:
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), **options)
 
     def critic_loss(self, real, latents, mix):
-        """Return the critic's loss, penalty included, for real waves, latents and interpolation coefficients `(batch,)`."""
+        """Return the critic's loss with penalty for real waveforms, latents and interpolation coefficients `(batch,)`."""
         with torch.no_grad(), self.autocast():
             fake = self.generator(latents)
         points = torch.lerp(real, fake, mix.view(-1, *[1] * (real.dim() - 1))).requires_grad_()
@@ -98,13 +98,13 @@ class TorchWGANGP:
             return -self.critic(self.generator(latents)).float().mean()
 
     def iteration(self, real):
-        """Train on real waves `(n_critic * batch, 16384)`."""
+        """Train on real waveforms `(n_critic * batch, 16384)`."""
         real = real[:, None, None] if self.channels_last else real[:, None]
         batch_size = len(real) // self.n_critic
         for batch in real.split(batch_size):
             loss = self.critic_loss(batch, torch.randn(batch_size, self.latent_dim), torch.rand(batch_size))
             self.critic_optimizer.zero_grad()
-            loss.backward(inputs=list(self.critic.parameters()))  # no gradient of anything else, which would be thrown away
+            loss.backward(inputs=list(self.critic.parameters()))  # skip gradients that would not be used
             self.critic_optimizer.step()
         loss = self.generator_loss(torch.randn(batch_size, self.latent_dim))
         self.generator_optimizer.zero_grad()
@@ -114,5 +114,5 @@ class TorchWGANGP:
             torch._foreach_lerp_(self.average, list(self.generator.parameters()), 0.001)
 
     def autocast(self):
-        """Return the context that the networks compute in."""
+        """Return the autocast context of the networks."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)

@@ -1,4 +1,4 @@
-"""How long an iteration of WGAN-GP over waves takes, beside PyTorch, and how much of the processor it uses."""
+"""Benchmark of training: time of a WGAN-GP iteration over waveforms compared with PyTorch, and use of the processor."""
 
 import json
 import os
@@ -25,28 +25,30 @@ from kgan.training.precision import fastest_precision, matrix_product_s
 
 LENGTH_SAMPLES = 16384
 PRODUCT_SIZE = 4096
-EPOCH_STEPS = 20  # configs/base.yaml's
-PAUSE_S = 0.5  # PyTorch's threads wait busily for 0.2 s after they worked
+EPOCH_STEPS = 20  # as in configs/base.yaml
+PAUSE_S = 0.5  # PyTorch's threads keep spinning for 0.2 s after their work
 KGAN_FIT, KGAN_STEP = "kgan, fit", "kgan, compiled step"
 
 
 def benchmark_train(dim=32, batch_size=64, precision="auto", against=None, rounds=5, iterations=2, json_file=None):
-    """Measure seconds of a whole iteration, five critic steps and one generator step, print a table, and return the figures.
+    """Measure the time of an iteration, five critic steps and one generator step, print a table, and return the figures.
 
-    `kgan, fit` is what `train` runs: pipeline over the built-in notes, callbacks and all; `kgan, compiled step` is its step
-    alone, on one batch. All take turns, `rounds` times; figures are medians. Peak memory is of processes of their own.
+    `kgan, fit` is the loop of `train`, with the pipeline over the built-in notes and all callbacks. `kgan, compiled step` is
+    only its step, on one batch. They take turns, `rounds` times; figures are medians. Peak memory is measured in separate
+    processes.
 
     Args:
         dim: width of the networks.
-        batch_size: examples in a critic step.
-        precision: of kgan's networks, as in a configuration.
-        against: `"torch"` for PyTorch's, too, in both precisions and layouts; None for none.
-        rounds: how often each is measured.
-        iterations: of each measurement.
-        json_file: where to write the figures, too.
+        batch_size: number of examples in a critic step.
+        precision: precision of kgan's networks, as in a configuration.
+        against: `"torch"` to include PyTorch, in both precisions and layouts; None for kgan only.
+        rounds: number of measurements of each candidate.
+        iterations: number of iterations in a measurement.
+        json_file: file for the figures; None for none.
 
     Returns:
-        `{"kgan": {...}, "torch": {...}, "peak_gflops": ..., ...}`; each with `seconds_per_iteration`, `gflops` and `peak_mib`.
+        `{"kgan": {...}, "torch": {...}, "peak_gflops": ..., ...}`; `kgan` and `torch` have `seconds_per_iteration`, `gflops`
+        and `peak_mib`.
     """
     if precision == "auto":
         precision, _ = fastest_precision(bool(tf.config.list_physical_devices("GPU")))
@@ -91,14 +93,14 @@ def to_markdown(result):
 def operations_per_iteration(dim, batch_size, length_samples=LENGTH_SAMPLES, n_critic=5):
     """Return the multiplications and additions of an iteration's convolutions and dense layers.
 
-    With G and C those of a forward pass, and F those of the critic's first layer: a critic step needs G for the fakes, 3 C
-    forward, 2 (2 C - F) backward for real and fake, whose own gradient nobody asks for, and C + 2 C for the penalty's gradient
-    and that gradient's own. A generator step needs 3 G + 2 C, less the gradient of the latents, which is small.
+    G and C are the operations of a forward pass, F those of the critic's first layer. A critic step needs G for the fakes, 3 C
+    forward, 2 (2 C - F) backward for real and fake (without the gradient with respect to them), and C + 2 C for the penalty's
+    gradient and its own gradient. A generator step needs 3 G + 2 C, minus the gradient of the latents, which is small.
     """
     strides = wave_strides(length_samples)
     widths = [1] + [dim * 2**i for i in range(len(strides))]
     pairs = np.multiply(widths[:-1], widths[1:])
-    # Of a layer's two lengths the shorter counts. Where a stride is 2, the critic's lengths are not the generator's.
+    # The shorter of a layer's two lengths counts. If a stride is 2, the lengths of critic and generator differ.
     of_generator = 50 * pairs[::-1] * START_LENGTH * np.cumprod([1, *strides[:-1]])
     of_critic = 50 * pairs * length_samples // np.cumprod(strides)
     latents = 2 * 100 * START_LENGTH * widths[-1]
@@ -109,14 +111,14 @@ def operations_per_iteration(dim, batch_size, length_samples=LENGTH_SAMPLES, n_c
 
 
 class Turns(keras.callbacks.Callback):
-    """Time iterations of `fit`, this callback listed last, and in turns with them those of other runners.
+    """Time iterations of `fit` and of other runners in turns. List this callback last.
 
-    The first iteration of each turn is not timed: it finds the caches full of another's data.
+    The first iteration of each turn is not timed, because the caches are still filled with another runner's data.
 
     Args:
-        others: `{name: function}`; each does as many iterations as it is told.
-        rounds: how often each is timed.
-        iterations: of each time.
+        others: `{name: function}`; each function takes a number of iterations and runs them.
+        rounds: number of measurements of each runner.
+        iterations: number of iterations in a measurement.
 
     Attributes:
         times_s: `{name: seconds per iteration of each round}`.
@@ -150,7 +152,7 @@ class Turns(keras.callbacks.Callback):
 
 
 def measure(gan, dataset, callbacks, others, rounds, iterations):
-    """Return `{name: seconds per iteration of each round}` of `fit`, of its compiled step alone, and of other runners."""
+    """Return `{name: seconds per iteration of each round}` of `fit`, of only its compiled step, and of other runners."""
     batch = iter(tf.data.Dataset.from_tensors(next(iter(dataset))).repeat())
 
     def step(count):
@@ -160,7 +162,7 @@ def measure(gan, dataset, callbacks, others, rounds, iterations):
 
     turns = Turns({KGAN_STEP: step} | others, rounds, iterations)
     loop = {"steps_per_epoch": EPOCH_STEPS, "epochs": sys.maxsize, "shuffle": False, "verbose": 0}
-    gan.fit(dataset, **loop, callbacks=[*callbacks, turns])  # which ends it
+    gan.fit(dataset, **loop, callbacks=[*callbacks, turns])  # `turns` ends it
     return turns.times_s
 
 
@@ -191,7 +193,7 @@ def require_torch():
     """Return the package torch.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     try:
         import torch
@@ -201,7 +203,7 @@ def require_torch():
 
 
 def torch_runners(dim, batch_size):
-    """Return `{name: function}` of PyTorch in both precisions and layouts; each does as many iterations as it is told."""
+    """Return `{name: function}` for PyTorch in both precisions and layouts; a function runs a given number of iterations."""
     torch = require_torch()
     from kgan.benchmarks.torch_wavegan import VARIANTS, TorchWGANGP
 
@@ -239,7 +241,7 @@ print(peak_mib())
 
 
 def _peak_mib(name, dim, batch_size, precision):
-    """Return the most memory that a process of its own takes for three iterations."""
+    """Return the peak memory of a separate process that runs three iterations."""
     command = [sys.executable, "-c", MEMORY, name, str(dim), str(batch_size), precision]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
     return float(output.split()[-1])

@@ -1,4 +1,4 @@
-"""Keras callbacks for `gan.fit`, in a script or in a notebook. They count by the model's own `step`."""
+"""Keras callbacks for `gan.fit`, in a script or in a notebook. Iterations are counted by the model's own `step`."""
 
 from kgan.callbacks.board import Board
 from kgan.callbacks.budget import Budget

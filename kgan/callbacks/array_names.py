@@ -1,4 +1,4 @@
-"""Names for the arrays of a checkpoint: paths within the networks, which are the same in every process."""
+"""Names for the arrays of a checkpoint: paths within the networks that are the same in every process."""
 
 import re
 from collections import Counter, defaultdict
@@ -7,16 +7,17 @@ import keras
 
 
 def named_arrays(layers, optimizers):
-    """Return the variables of layers and optimizers by name, and whether an optimizer's arrays are told apart by order alone.
+    """Return the variables of layers and optimizers by name, and whether any optimizer's arrays differ by order alone.
 
-    A name is a path of layers' names, such as `critic/head/kernel`. A layer that was given no name goes by its class and its
-    place among such layers of its parent, as in `critic/strided_conv1d_2/kernel`: the number that Keras gives it depends on
-    what was built before. What an optimizer keeps for a variable goes by that variable's path, as in
-    `critic_optimizer/head/kernel/momentum`. Where it does not say for which variable, as Adafactor, its arrays are numbered.
+    A name is a path of layer names, such as `critic/head/kernel`. A layer without a name of its own is named after its class
+    and its position among such layers of its parent, as in `critic/strided_conv1d_2/kernel`, because the number that Keras
+    gives it depends on what was built before. The state that an optimizer keeps for a variable is named after the variable's
+    path, as in `critic_optimizer/head/kernel/momentum`. If an optimizer does not say which variable its arrays belong to (for
+    example Adafactor), they are numbered.
 
     Args:
-        layers: `{name: layer}`. What two of them share is goes by the first's name.
-        optimizers: `{name: (optimizer, layer)}`, each with the layer that it trains.
+        layers: `{name: layer}`. Variables that two layers share are named after the first.
+        optimizers: `{name: (optimizer, layer)}`: each optimizer with the layer that it trains.
 
     Raises:
         ValueError: two arrays have the same name.
@@ -39,7 +40,7 @@ def named_arrays(layers, optimizers):
 
 
 def differences(arrays, variables, counted):
-    """Return what keeps a checkpoint's arrays from being those of `named_arrays`, a phrase for each kind of difference."""
+    """Return how a checkpoint's arrays differ from those of `named_arrays`: a phrase for each kind of difference."""
     lacking = [name for name in variables if name not in arrays]
     surplus = [name for name in arrays if name not in variables]
     other = [name for name, array in arrays.items() if name in variables and _kind(array) != _kind(variables[name])]
@@ -61,7 +62,7 @@ def _kind(array):
 
 
 def _of_layer(layer, path, seen):
-    """Yield the name and the variable of all that a layer holds; `seen` has the ids of layers and variables that are done."""
+    """Yield `(name, variable)` for all variables of a layer; `seen` holds the ids of layers and variables already named."""
     seen.add(id(layer))
     new = {id(variable): variable for variable in layer.variables if id(variable) not in seen}
     children = [child for child in _children(layer) if id(child) not in seen and any(id(v) in new for v in child.variables)]
@@ -75,7 +76,7 @@ def _of_layer(layer, path, seen):
 
 
 def _children(layer):
-    """Return the layers that a layer holds in its attributes, each once, in their order."""
+    """Return the layers in a layer's attributes, in order and without repeats."""
     if isinstance(layer, keras.Model):
         return layer.layers
     return list({id(child): child for child in _layers_in(vars(layer))}.values())
@@ -90,10 +91,10 @@ def _layers_in(value):
 
 
 def _names_of_layers(layers, parent):
-    """Yield names: a layer's own, or class and place among those that have none."""
+    """Yield a name for each layer: its own or, without one, its class and its position among unnamed layers."""
     place = 0
     for layer in layers:
-        # The two inside a Bidirectional are named after the layer that it was given.
+        # The two layers in a Bidirectional are named after the layer that was passed to it.
         side = "forward_|backward_" if isinstance(parent, keras.layers.Bidirectional) else ""
         automatic = re.fullmatch(rf"((?:{side}){_class_name(layer)})(_\d+)?", layer.name)
         if automatic:
@@ -104,7 +105,7 @@ def _names_of_layers(layers, parent):
 
 
 def _without_number_of(layer, name):
-    """Return a name that begins with a layer's automatic one, such as `block_3_head`, without its number: `block_head`."""
+    """Remove the number of a layer's automatic name from a name that begins with it: `block_3_head` becomes `block_head`."""
     kind = _class_name(layer)
     if re.fullmatch(rf"{kind}_\d+", layer.name) and name.startswith(f"{layer.name}_"):
         return kind + name.removeprefix(layer.name)
@@ -112,30 +113,30 @@ def _without_number_of(layer, name):
 
 
 def _unnumbered(name):
-    """Return a variable's name; one that Keras chose without its number."""
+    """Return a variable's name, without the number if Keras chose the name."""
     return "variable" if re.fullmatch(r"variable_\d+", name) else name
 
 
 def _class_name(layer):
-    """Return what Keras names a layer after: its class in snake case."""
+    """Return a layer's class name in snake case, which Keras names the layer after."""
     words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def _of_optimizer(optimizer, variables):
-    """Return the names of an optimizer's variables; `variables` are pairs of a path and what it trains."""
+    """Return the names of an optimizer's variables; `variables` are `(path, variable)` pairs of what it trains."""
     paths, taken = defaultdict(list), Counter()
     for path, variable in variables:
-        paths[variable.path.replace("/", "_")].append(path)  # as Keras begins the name of what an optimizer keeps for it
+        paths[variable.path.replace("/", "_")].append(path)  # Keras's prefix for an optimizer's state
     names = []
     for variable in optimizer.variables:
-        owner = variable.path.rpartition("/")[0]  # an optimizer inside this one has a name of its own
+        owner = variable.path.rpartition("/")[0]  # a nested optimizer has its own name
         prefix = "" if owner in ("", optimizer.name) else re.sub(r"_\d+$", "", owner) + "/"
         beginning = max((each for each in paths if f"{variable.name}_".startswith(f"{each}_")), key=len, default=None)
         if beginning is None:
             names.append(prefix + _unnumbered(variable.name))
             continue
-        place = min(taken[variable.path], len(paths[beginning]) - 1)  # several may have the same path in Keras
+        place = min(taken[variable.path], len(paths[beginning]) - 1)  # in Keras several variables may share a path
         taken[variable.path] += 1
         kept = variable.name[len(beginning) + 1 :]  # such as `momentum`
         names.append(prefix + paths[beginning][place] + (f"/{kept}" if kept else ""))
@@ -143,7 +144,7 @@ def _of_optimizer(optimizer, variables):
 
 
 def _numbered(names):
-    """Yield the names, those that came before with a number."""
+    """Yield the names; add a number to repeated ones."""
     counts = Counter()
     for name in names:
         yield f"{name}_{counts[name]}" if counts[name] else name

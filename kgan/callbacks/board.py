@@ -16,25 +16,25 @@ from kgan.files import tensorflow_path, whole_file
 from kgan.synthesizer import GANSynthesizer
 from kgan.text import one_line
 
-MAP = "map"  # folder of the projector's files in a log folder
-THUMBNAIL = 48  # pixels of a sound's spectrogram on the map, both ways
+MAP = "map"  # folder of the projector's files, within the log folder
+THUMBNAIL = 48  # pixels: width and height of a spectrogram on the map
 MAP_FFT_SAMPLES = 256
-FIELDS = 8, 32  # times and mel bands, whose mean levels are a sound's place
+FIELDS = 8, 32  # times and mel bands; their mean levels are a sound's coordinates
 
 
 class Board(keras.callbacks.TensorBoard):
-    """Keras's callback for TensorBoard, with iterations along the axis, hyper-parameters and a map of generated sounds.
+    """Keras's TensorBoard callback, with iterations on the x axis, hyper-parameters and a map of generated sounds.
 
-    The curves are the logs of each epoch. The tab HParams lists runs by their hyper-parameters, with the last value of every
-    curve. The tab Projector places sounds by their mean levels in 8 times and 32 mel bands, each drawn as its spectrogram and
-    with its labels; it is written when training ends.
+    The curves are the logs of each epoch. The HParams tab lists runs by their hyper-parameters, with the last value of every
+    curve. The Projector tab shows each sound as its spectrogram, with its labels; the coordinates are the mean levels at 8
+    times in 32 mel bands. The map is written when training ends.
 
     Args:
-        synthesizer: the `GANSynthesizer` to make sounds with.
+        synthesizer: the `GANSynthesizer` that makes the sounds.
         log_dir: folder of the run's other logs.
-        hyper_parameters: `{name: value}`; what is neither number, text nor truth value is listed as text.
-        count: sounds on the map.
-        seed: integer, where their latents and labels come from.
+        hyper_parameters: `{name: value}`; a value that is not a number, text or boolean is listed as text.
+        count: number of sounds on the map.
+        seed: integer seed of their latents and labels.
 
     Raises:
         InputError: the path of the folder is not UTF-8.
@@ -49,7 +49,7 @@ class Board(keras.callbacks.TensorBoard):
         seed: int = 0,
     ):
         super().__init__(tensorflow_path(log_dir), write_graph=False)
-        self._folder = Path(log_dir)  # as Python takes it; the base has it as TensorFlow does
+        self._folder = Path(log_dir)  # the path for Python; the base class keeps the one for TensorFlow
         self.synthesizer = synthesizer
         self.hyper_parameters = hyper_parameters
         self.count = count
@@ -82,7 +82,7 @@ class Board(keras.callbacks.TensorBoard):
 
 
 def write_map(log_dir, audio, sample_rate_hz, labels):
-    """Write a map of sounds for TensorBoard's projector into a log folder, in place of an earlier one.
+    """Write a map of sounds for TensorBoard's projector into a log folder, replacing an earlier map.
 
     Args:
         log_dir: the folder.
@@ -94,7 +94,7 @@ def write_map(log_dir, audio, sample_rate_hz, labels):
     padded = np.pad(audio, ((0, 0), (0, max(0, MAP_FFT_SAMPLES - audio.shape[1]))))
     levels = np.concatenate([log_mel(padded[i : i + 64]) for i in range(0, len(audio), 64)])
     places = tf.image.resize(levels[..., tf.newaxis], FIELDS, method="area").numpy().reshape(len(audio), -1)
-    head = [["sound", *labels]] if labels else []  # the board takes a single column's first line for a sound
+    head = [["sound", *labels]] if labels else []  # in a file of one column, the projector would take a header for a sound
     table = [*head, *zip(map(str, range(len(audio))), *labels.values(), strict=True)]
     folder = Path(log_dir) / MAP
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def write_map(log_dir, audio, sample_rate_hz, labels):
 
 
 def _sprite(audio):
-    """Return one square picture of all spectrograms, uint8 `(height, width, 3)`."""
+    """Return all spectrograms in one square picture, uint8 `(height, width, 3)`."""
     side = int(np.ceil(np.sqrt(len(audio))))
     pictures = np.zeros((side * side, THUMBNAIL, THUMBNAIL))
     for i, clip in enumerate(audio):

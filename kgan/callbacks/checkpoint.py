@@ -15,31 +15,32 @@ from kgan.files import remove_unfinished, whole_folder
 from kgan.gans import AdversarialModel
 from kgan.representations import Representation
 
-BEST = "best_"  # before the name of the best checkpoint
-FORMAT = 2  # of the first one the state says nothing; its arrays had numbers in place of names
+BEST = "best_"  # prefix of the best checkpoint's name
+FORMAT = 2  # format 1, which is not recorded in the state, had numbers instead of names for its arrays
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save all that training goes on from, every few minutes and at the end.
+    """Save the complete state of the training every few minutes and at the end.
 
-    A checkpoint is a folder `step_00001000/` with `weights.npz`, which holds both networks, both optimizers, the running
-    average and the step, from which order and noise follow; and `state.json`. It is written under another name and renamed,
-    so that a crash at any moment leaves the one before. Nothing is saved once a loss is not finite.
+    A checkpoint is a folder `step_00001000/` with two files: `weights.npz` holds both networks, both optimizers, the running
+    average and the step, which determines the order of the data and the noise; `state.json` holds the step and the training
+    time. It is written under another name and then renamed, so that a crash at any moment leaves the previous checkpoint
+    intact. Nothing is saved once a loss is not finite.
 
-    Arrays have names, such as `critic/head/kernel`, see `named_arrays`. Layers with names of their own may change places; where
-    a name, a shape or a type differs, nothing is loaded.
+    Arrays have names such as `critic/head/kernel`, see `named_arrays`. Layers with names of their own may change their order;
+    if a name, a shape or a type differs, nothing is loaded.
 
-    The weights are not Keras's HDF5 file: on a full disk that library ends the whole process with a segmentation fault.
+    The weights are not stored as Keras's HDF5 file, because that library crashes with a segmentation fault on a full disk.
 
     Args:
         directory: folder of the checkpoints.
-        every_minutes: minutes between two.
-        keep: how many of the newest to keep, at least 1.
-        representation: a `Representation` whose statistics are saved and restored, too; None for none.
+        every_minutes: minutes between two checkpoints.
+        keep: number of latest checkpoints to keep, at least 1.
+        representation: a `Representation` whose statistics are also saved and restored; None for none.
 
     Attributes:
-        training_s: seconds of training so far, those before a resume included.
-        training_cpu_s: likewise, seconds that all processor cores together worked for this process.
+        training_s: seconds of training so far, including those before a resume.
+        training_cpu_s: processor seconds of this process so far, summed over all cores, including those before a resume.
 
     Example:
         >>> gan = kgan.WGAN(kgan.networks.wave_generator(256, dim=2), kgan.networks.wave_critic(256, dim=2), n_critic=1)
@@ -84,17 +85,17 @@ class Checkpoint(keras.callbacks.Callback):
         return self._before_s + (_clocks_s() - self._began_s if self._training else 0.0)
 
     def restore(self, gan: AdversarialModel, best: bool = False) -> int:
-        """Load the newest checkpoint that can be read into a compiled GAN and return its step.
+        """Load the latest readable checkpoint into a compiled GAN and return its step.
 
         Args:
-            gan: an `AdversarialModel` of the same networks and optimizers.
-            best: whether to load what `save_best` saved instead.
+            gan: an `AdversarialModel` with the same networks and optimizers.
+            best: whether to load the checkpoint of `save_best` instead.
 
         Returns:
-            The iterations that it was trained for; 0 where there is no checkpoint, and nothing is loaded.
+            The number of iterations it was trained for; 0 if there is no checkpoint, in which case nothing is loaded.
 
         Raises:
-            InputError: the newest that can be read is of another network or of another version of kgan; nothing is loaded.
+            InputError: the latest readable checkpoint is of another network or another version of kgan; nothing is loaded.
             OSError: there are checkpoints, but none can be read.
             ValueError: two arrays of the GAN have the same name.
         """
@@ -117,7 +118,7 @@ class Checkpoint(keras.callbacks.Callback):
         return 0
 
     def on_train_begin(self, logs=None):
-        self._named(self.model)  # says now what could not be saved
+        self._named(self.model)  # fails now rather than at the first save
         remove_unfinished(self.directory)
         self._began_s, self._training = _clocks_s(), True
         self._saved_s = time.monotonic()
@@ -132,10 +133,10 @@ class Checkpoint(keras.callbacks.Callback):
         self._before_s, self._training = self._spent_s, False
 
     def save(self) -> None:
-        """Save now, unless the losses are not finite or this step is saved already.
+        """Save now, unless the losses are not finite or this step is already saved.
 
         Raises:
-            OSError: the disk is full or fails; the earlier checkpoints stay.
+            OSError: the disk is full or fails; earlier checkpoints are kept.
         """
         folder = self.directory / f"step_{self.model.steps_done:08d}"
         if not self._healthy or (folder.exists() and folder not in self._unreadable):
@@ -149,10 +150,10 @@ class Checkpoint(keras.callbacks.Callback):
             shutil.rmtree(old)
 
     def save_best(self) -> None:
-        """Save this step as the best so far, `best_step_00001000/`, in place of the one before; the other checkpoints stay.
+        """Save this step as the best so far, `best_step_00001000/`, replacing the previous best; other checkpoints are kept.
 
         Raises:
-            OSError: the disk is full or fails; the best one before stays.
+            OSError: the disk is full or fails; the previous best is kept.
         """
         folder = self.directory / f"{BEST}step_{self.model.steps_done:08d}"
         if not folder.exists():
@@ -173,7 +174,7 @@ class Checkpoint(keras.callbacks.Callback):
                     os.fsync(written.fileno())
 
     def _named(self, gan):
-        """Return all that training goes on from by name, see `named_arrays`."""
+        """Return the complete state of the training by name, see `named_arrays`."""
         networks = {"generator": gan.generator, "critic": gan.critic, "ema_generator": gan.ema_generator}
         layers = networks | {"gan": gan, "representation": self.representation}
         optimizers = {
@@ -187,15 +188,15 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def _clocks_s():
-    """Return the wall's clock and the processor's, in seconds."""
+    """Return wall-clock time and processor time, in seconds."""
     return np.array([time.monotonic(), time.process_time()])
 
 
 def _load(folder, variables, counted):
-    """Load a checkpoint and return its step and its seconds, see `_clocks_s`. Nothing is assigned unless all of it fits.
+    """Load a checkpoint and return its step and its training times, see `_clocks_s`. If anything differs, nothing is assigned.
 
     Raises:
-        InputError: it is of another network or of another version.
+        InputError: the checkpoint is of another network or another version.
     """
     state = json.loads((folder / "state.json").read_text())
     step, spent_s = int(state["step"]), np.array([state["training_s"], state.get("training_cpu_s", 0.0)], float)
@@ -218,4 +219,4 @@ def _load(folder, variables, counted):
 
 
 def _typed(array):
-    return array.view("bfloat16") if array.dtype == "V2" else array  # NumPy writes that type as two bytes of none
+    return array.view("bfloat16") if array.dtype == "V2" else array  # NumPy stores bfloat16 as two untyped bytes

@@ -5,30 +5,30 @@ from tqdm import tqdm
 from kgan.audio.signal import SILENT_PEAK
 from kgan.synthesizer import GANSynthesizer
 
-COLLAPSED_VARIATION = 0.05  # of the sounds' level
-EXPLODING_GAP_RATIO = 20.0  # to the median so far
+COLLAPSED_VARIATION = 0.05  # relative to the sounds' level
+EXPLODING_GAP_RATIO = 20.0  # relative to the median so far
 EXPLODING_GAP = 100.0
 
 
 class HealthWatch(keras.callbacks.Callback):
-    """Say in plain words when training goes wrong, and stop it where it cannot recover.
+    """Warn in plain words when training goes wrong, and stop it if it cannot recover.
 
-    (`keras.callbacks.TerminateOnNaN` looks at the term `loss` alone, which a GAN does not have.)
+    (`keras.callbacks.TerminateOnNaN` checks only the term `loss`, which a GAN does not have.)
 
-    Each finding is told once, and again only after it had gone:
+    Each finding is reported once, and again only if it disappeared in between:
         * a term is NaN or infinite: training stops, `failure` is set, and `Checkpoint` keeps the last good weights;
         * the sounds are silent;
         * the sounds no longer vary with the latents (mode collapse);
         * the critic's score gap explodes (divergence).
 
     Args:
-        synthesizer: the `GANSynthesizer` to listen through.
-        every_steps: iterations between two looks at the sounds.
-        count: sounds to look at.
+        synthesizer: the `GANSynthesizer` that makes the sounds.
+        every_steps: iterations between two checks of the sounds.
+        count: number of sounds to check.
 
     Attributes:
-        findings: `(step, text)` of all that it said.
-        failure: why training was stopped; None while all is well.
+        findings: `(step, text)` of all warnings.
+        failure: why training was stopped; None if it was not.
     """
 
     def __init__(self, synthesizer: GANSynthesizer, every_steps: int = 100, count: int = 16):
@@ -38,7 +38,7 @@ class HealthWatch(keras.callbacks.Callback):
         self.findings = []
         self.failure = None
         self._latents = synthesizer.latents(count)
-        # One label for all: what differs then is the latents' doing.
+        # All sounds have the same labels, so that differences come from the latents alone.
         self._labels = {kind: values[0] for kind, values in synthesizer.chosen_labels(1).items()}
         self._gaps = []
         self._present = set()
@@ -66,9 +66,9 @@ class HealthWatch(keras.callbacks.Callback):
 
 
 def diagnose_audio(audio):
-    """Return what is wrong with a batch of sounds `(count, samples, ...)`, a set of sentences.
+    """Return what is wrong with a batch of sounds `(count, samples, ...)` as a set of sentences.
 
-    Silence is a peak below 0.001. Sounds do not vary where what they differ by is below 5 % of their level.
+    Sounds are silent if their peak is below 0.001. They do not vary if their difference is below 5 % of their level.
     """
     audio = np.asarray(audio, np.float64)
     if np.abs(audio).max() < SILENT_PEAK:
@@ -80,7 +80,7 @@ def diagnose_audio(audio):
 
 
 def diagnose_gaps(earlier, gap):
-    """Return the sentence for a score gap far beyond the earlier ones, in a set."""
+    """Return a set with a warning if the score gap is far larger than the earlier ones, else an empty set."""
     if len(earlier) >= 3 and abs(gap) > max(EXPLODING_GAP, EXPLODING_GAP_RATIO * np.median(np.abs(earlier))):
         return {"The critic's score gap explodes: training diverges. Lower the learning rate."}
     return set()

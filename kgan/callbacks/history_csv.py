@@ -6,13 +6,13 @@ from kgan.callbacks.rows import read_rows, write_rows
 
 
 class HistoryCSV(keras.callbacks.Callback):
-    """Write the logs of each epoch to a CSV file, which a resumed run goes on with.
+    """Write the logs of each epoch to a CSV file, which a resumed run continues.
 
-    Where the file exists, its rows up to the model's step are kept: a run that was killed goes on from a checkpoint, and
-    repeats the rows after it. (`keras.callbacks.CSVLogger` would have them twice, and an empty `val_` column for each term.)
+    If the file exists, its rows up to the model's step are kept: a run that was killed resumes from a checkpoint and repeats
+    the rows after it. (`keras.callbacks.CSVLogger` would write them twice, and add an empty `val_` column for each term.)
 
     Args:
-        path: the CSV file. Its first column is `step`, the iterations that the model has done in all.
+        path: the CSV file. Its first column is `step`, the total number of iterations.
     """
 
     def __init__(self, path: str | Path):

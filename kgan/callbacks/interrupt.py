@@ -5,10 +5,10 @@ from tqdm import tqdm
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Let Ctrl-C and SIGTERM end training after the iteration under way; a second one ends it at once.
+    """End training after the current iteration on Ctrl-C or SIGTERM; a second signal ends it at once.
 
     Attributes:
-        received: the signal's number, None without any.
+        received: number of the signal; None if there was none.
     """
 
     def __init__(self):

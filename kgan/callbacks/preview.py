@@ -14,19 +14,19 @@ PLAYERS = 4  # in a notebook
 
 
 class Preview(keras.callbacks.Callback):
-    """Make the same latents sound every few iterations, so that one can hear and see the generator learn.
+    """Generate sounds from the same latents every few iterations, so that one can hear and see the generator learn.
 
-    Writes `directory/step_00001000/`: a WAV for each sound, `latents.npy`, and `contact_sheet.png` with waveforms and log
-    spectrograms: that of the sound and, where the network makes one, the network's own. In a notebook it also shows the sheet
-    and a few players.
+    Writes `directory/step_00001000/`: a WAV file for each sound, `latents.npy`, and `contact_sheet.png` with waveforms and log
+    spectrograms: that of the sound and, if the network generates a spectrogram, the network's own. In a notebook it also
+    shows the sheet and a few audio players.
 
     Args:
-        synthesizer: the `GANSynthesizer` to make them with.
+        synthesizer: the `GANSynthesizer` that makes the sounds.
         directory: folder of the previews; None writes no files.
-        every_steps: iterations between previews; there is one at the end of training, too.
-        count: sounds in a preview.
+        every_steps: iterations between previews; another one follows at the end of training.
+        count: number of sounds in a preview.
         log_dir: folder for TensorBoard's sounds and pictures; None for none.
-        seed: integer, where the latents and the labels come from.
+        seed: integer seed of the latents and labels.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Preview(keras.callbacks.Callback):
             self._writer.close()
 
     def show(self) -> None:
-        """Make a preview now, unless this step has one or its sounds are not finite."""
+        """Make a preview now, unless this step already has one or its sounds are not finite."""
         step = self.model.steps_done
         if step == self._shown_step:
             return
@@ -75,7 +75,7 @@ class Preview(keras.callbacks.Callback):
         shown = {kind: values[:SHOWN_CLIPS] for kind, values in self._labels.items()}
         sheet = contact_sheet(audio, rate_hz, self.synthesizer.levels_db(self._latents[:SHOWN_CLIPS], shown))
         folder = self.directory and self.directory / f"step_{step:08d}"
-        if folder and not folder.exists():  # a resumed run comes by the same step with the same sounds
+        if folder and not folder.exists():  # a resumed run repeats the same sounds at the same step
             write_sounds(folder, audio, rate_hz, self._latents, sheet, self.synthesizer.labels.in_words(self._labels))
         if self._writer is not None:
             waves = audio if audio.ndim == 3 else audio[..., np.newaxis]
@@ -88,7 +88,7 @@ class Preview(keras.callbacks.Callback):
 
 
 def in_notebook():
-    """Return whether this process is the kernel of a notebook, which can show sounds and pictures."""
+    """Return whether this process is a notebook kernel, which can show sounds and pictures."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")

@@ -5,10 +5,10 @@ from kgan.callbacks.budget import Budget
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One bar for the whole run: iterations, rate, time left, and the terms that tell how it goes.
+    """Show one progress bar for the whole run: iterations, rate, time left and the losses.
 
     Args:
-        budget: the `Budget` that knows the end.
+        budget: the `Budget` that determines the end.
     """
 
     def __init__(self, budget: Budget):
@@ -33,6 +33,6 @@ class ProgressBar(keras.callbacks.Callback):
         self.close()
 
     def close(self) -> None:
-        """End the bar's line; for runs that end with an exception, of which callbacks are not told."""
+        """End the bar's line. Call it if training raised an exception, since callbacks are not notified of one."""
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""CSV files with a row for some of a run's steps."""
+"""CSV files with one row per recorded step of a run."""
 
 import csv
 
@@ -7,10 +7,10 @@ from kgan.files import whole_file
 
 
 def read_rows(path, last_step):
-    """Return the rows of a file up to a step, as text; none where there is no file. Their first column is `step`.
+    """Return the rows of a file up to a step, as text; none if there is no file. Their first column is `step`.
 
     Raises:
-        InputError: it is another file.
+        InputError: the file has another format.
     """
     if not path.exists():
         return []
@@ -22,7 +22,7 @@ def read_rows(path, last_step):
 
 
 def write_rows(path, rows):
-    """Write rows, dictionaries; a column that a row lacks stays empty."""
+    """Write rows, which are dictionaries; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with whole_file(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)

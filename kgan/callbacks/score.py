@@ -19,33 +19,33 @@ from kgan.synthesizer import GANSynthesizer
 
 
 class Score(keras.callbacks.Callback):
-    """Score the sounds every few iterations, draw the scores, keep the best checkpoint, stop when they no longer improve.
+    """Score the sounds every few iterations, plot the scores, keep the best checkpoint, and stop when they stop improving.
 
-    Writes `scores.csv` and `scores.png`, anew each time. Where `scores.csv` exists, its rows up to the model's step count.
-    The newest scores are among the logs of an epoch, too, for callbacks that are listed after this one, such as
+    Rewrites `scores.csv` and `scores.png` at each scoring. If `scores.csv` exists, its rows up to the model's step are kept.
+    The latest scores are also added to the logs of an epoch, for callbacks listed after this one, such as
     `keras.callbacks.EarlyStopping("frechet_distance", mode="min")`.
 
     Args:
-        synthesizer: the `GANSynthesizer` to listen through.
-        evaluator: an `Evaluator`; its metrics are what is scored.
+        synthesizer: the `GANSynthesizer` that makes the sounds.
+        evaluator: the `Evaluator` that computes the scores.
         directory: folder of the two files.
-        every_steps: iterations between two scores.
-        count: sounds to score, always of the same latents.
-        monitor: name of the score that decides what is best, out of the evaluator's.
-        checkpoint: the `Checkpoint` that keeps the best; None keeps none.
-        patience: how many scores may pass without a better one before training stops, also where they are of the run before
-            it was resumed; None never stops it.
+        every_steps: iterations between two scorings.
+        count: number of sounds to score, always from the same latents.
+        monitor: name of the evaluator's score that decides which step is best.
+        checkpoint: the `Checkpoint` that keeps the best step; None keeps none.
+        patience: number of scorings without improvement before training stops, including those before a resume; None never
+            stops it.
         real: `{name: score}` of real sounds, for the picture; None for none.
         log_dir: folder of TensorBoard's scalars; None for none.
 
     Attributes:
-        rows: `step`, scores and, if the checkpoint counts them, `minutes` of training and of processors, `cpu_minutes`, a
-            dictionary for each time.
-        best_step: the step with the best score, None before the first.
+        rows: a dictionary for each scoring, with `step`, the scores and, if there is a checkpoint, the training time
+            `minutes` and the processor time `cpu_minutes`.
+        best_step: the step with the best score; None before the first scoring.
 
     Raises:
-        ValueError: `monitor` is not the name of a score of which higher or lower is better. In training, the evaluator does
-            not tell it.
+        ValueError: `monitor` is not the name of a score that can be better or worse.
+        InputError: during training, the evaluator does not compute `monitor`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Score(keras.callbacks.Callback):
             self._writer.close()
 
     def score(self) -> None:
-        """Score now, unless this step is scored already or its weights are not finite."""
+        """Score now, unless this step is already scored or its weights are not finite."""
         step = self.model.steps_done
         if any(row["step"] == step for row in self.rows) or not all(map(_finite, self.model.best_generator.weights)):
             return

@@ -6,11 +6,11 @@ import keras
 class Throughput(keras.callbacks.Callback):
     """Add `iterations_per_second` and `examples_per_second` to the logs, over the last `window` iterations.
 
-    List it before the callbacks that are to see them. The first iteration, which compiles, is not counted.
+    List it before the callbacks that use these values. The first iteration, which compiles the model, is not counted.
 
     Args:
-        examples_per_iteration: real examples in an iteration, `n_critic * batch_size`.
-        window: iterations to average over.
+        examples_per_iteration: number of real examples in an iteration, `n_critic * batch_size`.
+        window: number of iterations to average over.
     """
 
     def __init__(self, examples_per_iteration: int, window: int = 20):

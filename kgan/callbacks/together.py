@@ -4,9 +4,9 @@ from kgan.strategy import total
 
 
 class Together(keras.callbacks.Callback):
-    """Stop training in all processes of a job after the same iteration, as soon as one of them wants to.
+    """Stop training in all processes of a job after the same iteration, as soon as one of them stops.
 
-    A process that waited for one that is gone would wait for ever. List it last.
+    Otherwise the remaining processes would wait forever for the one that stopped. List this callback last.
     """
 
     def on_train_batch_end(self, batch, logs=None):

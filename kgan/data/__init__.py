@@ -1,4 +1,4 @@
-"""Where sounds come from (`notes`, `nsynth`, `folder`), how they are kept (`shards`), how they reach a step (`pipeline`)."""
+"""Data sets: sources (`notes`, `nsynth`, `folder`), storage (`shards`) and the input pipeline of training (`pipeline`)."""
 
 from kgan.data.load import load_folder, load_sounds
 from kgan.data.notes import load_notes

@@ -1,4 +1,4 @@
-"""Changes of a sound that leave it what it is, drawn anew each time it is seen. All are off unless asked for."""
+"""Random data augmentation. All augmentations are off by default."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,18 @@ from kgan.quiet import import_tensorflow_io_quietly
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may be changed, and how far. What is drawn depends on a seed alone.
+    """Which augmentations to apply, and how strongly. Random values are drawn each time a sound is used, from a seed.
 
     Attributes:
-        gain_db: levels change by up to so many decibels, down or up; what goes beyond full scale is clipped.
-        polarity: whether half of the waveforms, by chance, are turned upside down.
-        pitch_semitones: sounds play up to so many semitones slower or faster, as a tape does.
-        shift_samples: sounds begin up to so many samples earlier or later; the gap is silent.
-        fade_samples: sounds fade in and out over so many samples, in equal steps.
-        frequency_mask_bins: in spectrograms up to so many neighbouring bins are set to what a network sees of silence.
-        time_mask_frames: likewise frames.
+        gain_db: maximum change of the level in decibels, up or down; samples beyond full scale are clipped.
+        polarity: whether to invert the waveform with a probability of one half.
+        pitch_semitones: maximum change of the playback speed in semitones, up or down, like a tape.
+        shift_samples: maximum shift in samples, earlier or later; the gap is silent.
+        fade_samples: length of the linear fade-in and fade-out in samples.
+        frequency_mask_bins: maximum number of neighbouring spectrogram bins that are replaced by those of silence.
+        time_mask_frames: maximum number of neighbouring spectrogram frames that are replaced by those of silence.
 
-    Masks teach a generator to make masks, too: they are meant for small sets where that is better than learning them by heart.
+    The generator also learns to generate masks. They are meant for small sets, where that is better than memorising the sounds.
 
     Reference for the masks: Park et al. 2019, "SpecAugment", section 2. https://arxiv.org/abs/1904.08779
     """
@@ -36,10 +36,10 @@ class Augmentation:
     time_mask_frames: int = 0
 
     def of_audio(self, audio, seed):
-        """Change audio `(batch, samples[, channels])`, float32, each example by draws of its own.
+        """Augment float32 audio `(batch, samples[, channels])`, each example with its own random values.
 
         Args:
-            audio: in [-1, 1].
+            audio: audio in [-1, 1].
             seed: stateless seed, int32 `(2,)`.
 
         Raises:
@@ -67,7 +67,7 @@ class Augmentation:
         return audio
 
     def of_spectrogram(self, x, silence, seed):
-        """Mask `(batch, frames, bins, channels)` with what a network sees of silence, `(1, frames, bins, channels)`."""
+        """Mask `(batch, frames, bins, channels)` with the spectrogram of silence, `(1, frames, bins, channels)`."""
         for number, (axis, widest) in enumerate(((1, self.time_mask_frames), (2, self.frequency_mask_bins))):
             if widest:
                 x = tf.where(_mask(tf.shape(x)[0], x.shape, axis, widest, _folded(seed, 4 + number)), silence, x)
@@ -78,7 +78,7 @@ _folded = tf.random.experimental.stateless_fold_in
 
 
 def _at_speed(audio, speeds):
-    """Play each example so many times as fast, by linear interpolation; what lies beyond its end is silent."""
+    """Change the playback speed of each example by a factor, by linear interpolation; beyond its end is silence."""
     length = audio.shape[1]
     places = speeds[:, None] * tf.range(length, dtype=tf.float32)
     below = tf.floor(places)
@@ -89,7 +89,7 @@ def _at_speed(audio, speeds):
 
 
 def _shifted(audio, shifts):
-    """Delay each example by so many samples, earlier ones being negative."""
+    """Delay each example by a number of samples; negative shifts move it earlier."""
     length = audio.shape[1]
     places = tf.range(length) - shifts[:, None]
     inside = tf.reshape((places >= 0) & (places < length), [-1, length] + [1] * (audio.shape.rank - 2))
@@ -97,10 +97,10 @@ def _shifted(audio, shifts):
 
 
 def _faded(audio, samples):
-    """Fade examples in and out by tensorflow-io, or without it, to the same samples."""
+    """Fade examples in and out with tensorflow-io or, if it is not installed, with the same result without it."""
     tensorflow_io = import_tensorflow_io_quietly()
     if tensorflow_io is not None:
-        order = [1, 0, 2][: audio.shape.rank]  # its fade is along the first axis
+        order = [1, 0, 2][: audio.shape.rank]  # tensorflow-io fades along the first axis
         return tf.transpose(tensorflow_io.audio.fade(tf.transpose(audio, order), samples, samples, "linear"), order)
     rise, rest = tf.linspace(0.0, 1.0, samples), tf.ones([audio.shape[1] - samples])
     gain = tf.concat([rise, rest], 0) * tf.concat([rest, 1.0 - rise], 0)
@@ -108,7 +108,7 @@ def _faded(audio, samples):
 
 
 def _mask(count, shape, axis, widest, seed):
-    """Return booleans that broadcast to `shape`: for each example a run of 0 to `widest` along `axis`."""
+    """Return a boolean mask that broadcasts to `shape`: for each example, a run of 0 to `widest` along `axis`."""
     size = shape[axis]
     widths = tf.random.stateless_uniform([count], _folded(seed, 0), 0, min(widest, size) + 1, dtype=tf.int32)
     starts = tf.random.stateless_uniform([count], _folded(seed, 1))

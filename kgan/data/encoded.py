@@ -1,4 +1,4 @@
-"""Sets of sounds that are encoded once, because that takes too long for every iteration."""
+"""Encode a set of sounds once, for representations whose encoding is too slow for every iteration."""
 
 import hashlib
 import json
@@ -15,21 +15,21 @@ from kgan.errors import InputError
 from kgan.files import cache_folder, whole_folder
 from kgan.text import one_line
 
-VERSION = 2  # of the cache: raise it when an analysis would be another one
+VERSION = 2  # of the cache: increase it when the analysis changes
 CHUNK = 32  # sounds that a process analyses at a time
 BATCH = 256  # sounds in memory at a time
-HIGHEST_HZ = 4500.0  # fundamentals beyond are not looked for
+HIGHEST_HZ = 4500.0  # highest fundamental to search for
 
 
 def encode_all(sounds, representation, adapt=False):
-    """Return what a network sees of all sounds, float32 `(count, *example_shape)`.
+    """Encode all sounds for the networks, float32 `(count, *example_shape)`.
 
-    Their analysis is kept in the user's cache folder: it is made once for each set, by all cores, with a progress bar.
+    The analysis is kept in the user's cache folder. It is made once for each set, on all cores, with a progress bar.
 
     Args:
         sounds: `Sounds` or `ShardedSounds`.
-        representation: one that `encodes_once`.
-        adapt: whether it learns its statistics from these sounds first.
+        representation: a representation with `encodes_once`.
+        adapt: whether the representation first learns its statistics from these sounds.
 
     Raises:
         InputError: the sounds lack a label that the representation needs.
@@ -41,7 +41,7 @@ def encode_all(sounds, representation, adapt=False):
 
 
 class _Analysed:
-    """The levels of all sounds, a sequence of batches, in a file of 16-bit numbers."""
+    """The levels of all sounds as a sequence of batches, stored in a file of 16-bit floats."""
 
     def __init__(self, sounds, representation):
         if not has_pitches(sounds):
@@ -98,7 +98,7 @@ def _analyse(sounds, labels, representation, folder):
 
 
 def _octaves_off(sounds):
-    """Return the ids of sounds whose clear pitch is a whole number of octaves from their label."""
+    """Return the ids of sounds with a clear pitch that is one or more octaves off their label."""
     found = []
     for start in range(0, len(sounds), BATCH):
         audio = mono(sounds.waveforms(slice(start, start + BATCH)))

@@ -1,4 +1,4 @@
-"""Any folder of sounds."""
+"""A folder of sound files as a source."""
 
 import hashlib
 import json
@@ -12,20 +12,21 @@ from kgan.text import printable
 
 
 class FolderSource:
-    """Every sound file in a folder and below, sorted by name.
+    """All sound files in a folder and its sub-folders, sorted by name.
 
-    Labels are the columns of a CSV file, see `labels_of_csv`, or else what names and sub-folders tell, see `labels_of_names`.
+    Labels come from the columns of a CSV file, see `labels_of_csv`, or else from file names and sub-folders, see
+    `labels_of_names`.
 
     Args:
-        path: the folder, or that of a store such as `gs://bucket/folder`.
-        labels_csv: the CSV file. Files that it does not list have no place in the set.
+        path: the folder, which may be remote, such as `gs://bucket/folder`.
+        labels_csv: the CSV file. Files that it does not list are left out.
 
     Attributes:
         label_names: for a label that numbers names, the names in order.
-        left_out: `{name: reason}` of what could not be looked into, and of files that are not both listed and there.
+        left_out: `{name: reason}` of what could not be read, and of files that are listed but missing or not listed.
 
     Raises:
-        InputError: there is no such folder, no sound file in it, or the CSV file cannot be used.
+        InputError: there is no such folder, it has no sound files, or the CSV file cannot be used.
     """
 
     def __init__(self, path, labels_csv=None):
@@ -56,7 +57,7 @@ class FolderSource:
 
     @property
     def description(self):
-        """What tells this set from another: names, sizes, times and labels of its files."""
+        """What identifies this set: names, sizes, times and labels of its files."""
         files = {name: (*size_and_time(self._files[name]), labels) for name, labels in self._labels.items()}
         return {"files": len(files), "sha256": hashlib.sha256(json.dumps(files).encode()).hexdigest()}
 

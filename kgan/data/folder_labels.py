@@ -1,4 +1,4 @@
-"""Labels of a folder's files: of a CSV file, of NSynth's names, or of sub-folders."""
+"""Labels of a folder's files, from a CSV file, from NSynth's file names or from sub-folders."""
 
 import csv
 import posixpath
@@ -10,9 +10,9 @@ from kgan.data.nsynth import instrument_of, is_note, names_with, note_labels
 from kgan.errors import InputError
 from kgan.labels import UNKNOWN, midi_number
 
-RESERVED = ("audio", "id", "x")  # what examples and shards call their other parts
-KNOWN_KINDS = ("file", "pitch", "velocity", "family", "instrument", "source", "class")  # in capitals, too, in a table
-INTEGER = r"0|-?[1-9]\d{0,8}"  # 007 is a name
+RESERVED = ("audio", "id", "x")  # names of other parts of examples and shards
+KNOWN_KINDS = ("file", "pitch", "velocity", "family", "instrument", "source", "class")  # column names in any letter case
+INTEGER = r"0|-?[1-9]\d{0,8}"  # 007 is a name, not an integer
 SPLIT_FOLDERS = {
     "train": "train", "training": "train",
     "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid",
@@ -26,9 +26,9 @@ def split_of(name):
 
 
 def outside_splits(names):
-    """Return the files that lie beside folders of splits, `{name: reason}`; none where the folders are no splits.
+    """Return the files that lie outside the split folders, `{name: reason}`; none if the folders are not splits.
 
-    They are splits where there is one for training and another one, or no other folder.
+    The folders are splits if there is a training folder and either another split folder or no other folder.
     """
     splits = {split_of(name) for name in names if "/" in name}
     if "train" not in splits or len(splits - {None}) < 2 - (None not in splits):
@@ -37,17 +37,17 @@ def outside_splits(names):
 
 
 def labels_of_names(names):
-    """Return the labels that files have by their names and folders.
+    """Return the labels that file names and folders give.
 
-    NSynth's names state pitch, velocity, family, source and instrument. Otherwise the first folder is the `class`; where all
-    first folders are splits, the second one is.
+    NSynth's file names contain pitch, velocity, family, source and instrument. Otherwise the first folder is the `class`; if
+    all first folders are splits, it is the second folder.
 
     Args:
-        names: of files, with `/` between folders.
+        names: names of the files, with `/` between folders.
 
     Returns:
-        `{kind: names of its values}` of labels that number names, and `{file: {kind: integer}}`, `UNKNOWN` for what some files
-        lack.
+        `{kind: names of its values}` for labels that number names, and `{file: {kind: integer}}`, with `UNKNOWN` for labels
+        that a file lacks.
     """
     notes = {name: _stem(name) for name in names if is_note(_stem(name))}
     if len(notes) > len(names) / 2:
@@ -69,20 +69,20 @@ def _stem(name):
 
 
 def labels_of_csv(path, names):
-    """Return the labels of a CSV file with the column `file` and one for each kind of label.
+    """Return the labels of a CSV file, which has the column `file` and one column for each kind of label.
 
-    `pitch` holds MIDI numbers or names of notes, `velocity` MIDI numbers. Another column of integers is taken as it is,
-    and one of names is numbered in alphabetical order.
+    `pitch` holds MIDI numbers or note names, `velocity` MIDI numbers. Any other column of integers is used as it is; a column
+    of names is numbered in alphabetical order.
 
     Args:
         path: the CSV file.
-        names: of the files that there are, with `/` between folders.
+        names: names of the existing files, with `/` between folders.
 
     Returns:
-        What `labels_of_names` does, of the files that are listed and there, and `{name: reason}` of those that are only one.
+        The same as `labels_of_names`, for files that are listed and exist, and `{name: reason}` of all other files.
 
     Raises:
-        InputError: it cannot be read, a row is not complete, a value is not of its kind, or no file is listed.
+        InputError: the file cannot be read, a row is incomplete, a value is invalid, or no existing file is listed.
     """
     header, rows = _read_table(path)
     there = {_key(name): name for name in names}
@@ -102,7 +102,7 @@ def labels_of_csv(path, names):
 
 
 def _read_table(path):
-    """Return the header and the rows, each with the number of its line; cells without the spaces around them."""
+    """Return the header and the rows, each with its line number; cells are stripped of surrounding spaces."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
@@ -128,12 +128,12 @@ def _read_table(path):
 
 
 def _key(name):
-    """Return what two spellings of one file's name have in common."""
+    """Return a normal form of a file name, the same for all its spellings."""
     return unicodedata.normalize("NFC", posixpath.normpath(name.replace("\\", "/")))
 
 
 def _value(kind, text, path, line):
-    """Return a label's value: an integer for a pitch or a velocity, else its text."""
+    """Return a label's value: an integer for a pitch or velocity, else the text."""
     if kind not in ("pitch", "velocity"):
         return text
     try:
@@ -143,7 +143,7 @@ def _value(kind, text, path, line):
 
 
 def numbered(rows):
-    """Return names and `{file: integer labels}` of `{file: {kind: text or integer}}`; an empty text is unknown."""
+    """Convert `{file: {kind: text or integer}}` to names and `{file: integer labels}`; an empty text means unknown."""
     label_names, labels = {}, {name: {} for name in rows}
     for kind in next(iter(rows.values())):
         values = {row[kind] for row in rows.values()} - {""}

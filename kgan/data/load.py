@@ -1,4 +1,4 @@
-"""From a name or a path to sounds: the one function that training, evaluation and notebooks call."""
+"""Load sounds by the name or path of a set, for training, evaluation and notebooks."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ from kgan.errors import InputError
 from kgan.files import as_path, cache_folder
 from kgan.text import one_line
 
-NAMED = 200  # of the sounds that have a problem
+NAMED = 200  # maximum number of sounds with problems to list
 PREPARED_OPTIONS = ("slicing", "overlap", "pad_end", "silence_db", "normalize")
 
 
@@ -34,22 +34,22 @@ def load_sounds(
     clipping: Clipping = Clipping(),
     filters: Filter = Filter(),
 ) -> Sounds | ShardedSounds:
-    """Load a set: the built-in notes, shards, or any source, which is prepared in the cache first if it is not there yet.
+    """Load a set: the built-in notes, shards, or any source, which is first prepared in the cache if necessary.
 
-    What was left out and what is damaged is printed.
+    Files that were left out or are damaged are printed.
 
     Args:
-        name: `notes`, `nsynth`, `nsynth/gansynth_subset`, a folder of shards, of sounds, or an archive of NSynth.
-        split: `train`, `valid` or `test`, of a named set, or of a folder that has folders called so; None is `train` there.
-        labels_csv: labels of a folder's files.
-        clipping: how recordings become clips; of shards, what they must be.
-        filters: which recordings to take.
+        name: `notes`, `nsynth`, `nsynth/gansynth_subset`, a folder of shards or of sounds, or an archive of NSynth.
+        split: `train`, `valid` or `test`, for a named set or a folder with sub-folders of these names; None means `train`.
+        labels_csv: CSV file with labels of a folder's files.
+        clipping: how recordings become clips; shards must match it.
+        filters: which recordings to use.
 
     Returns:
-        `Sounds` in memory where they fit, else `ShardedSounds` on disk.
+        `Sounds` if they fit in memory, else `ShardedSounds` on disk.
 
     Raises:
-        InputError: there is nothing to load, it is not as asked for, or an argument has no effect on this set.
+        InputError: there is nothing to load, the set does not match the arguments, or an argument has no effect on it.
     """
     if name in DATA_SETS:
         sounds = _load(name, split or "train", labels_csv, clipping, filters)
@@ -64,17 +64,17 @@ def load_sounds(
 
 
 def load_splits(name="notes", labels_csv=None, clipping=Clipping(), filters=Filter()):
-    """Load a set in three parts, to train on, to validate and to test; arguments as those of `load_sounds`.
+    """Load a set in three parts for training, validation and testing; for the arguments see `load_sounds`.
 
-    A folder whose folders are called train, valid and test is split by these. Of any other set, and where one of the three is
-    missing, recordings of the first are drawn for the others by a hash of their names, 8 : 1 : 1. All clips of a recording are
-    in one part.
+    A folder with sub-folders named train, valid and test is split by them. Any other set is split by a hash of the recordings'
+    names, 8 : 1 : 1; if one of the sub-folders is missing, its part is taken from train in the same way. All clips of a
+    recording are in the same part.
 
     Returns:
-        Three times `Sounds` or `ShardedSounds`.
+        Three `Sounds` or `ShardedSounds`.
 
     Raises:
-        InputError: there is nothing to load, a part is empty, or the sounds are not as asked for.
+        InputError: there is nothing to load, a part is empty, or the sounds do not match the arguments.
     """
     if name in DATA_SETS:
         return tuple(load_sounds(name, split, labels_csv, clipping, filters) for split in SPLITS)
@@ -97,7 +97,7 @@ def _in_memory(sounds):
 
 
 def _load(name, split, labels_csv, clipping, filters):
-    """Return `Sounds` or `ShardedSounds` of a whole set, or of a split of a named one."""
+    """Return `Sounds` or `ShardedSounds` of a whole set, or of a split of a named set."""
     if "://" in name and (as_path(name) / MANIFEST).is_file():
         raise InputError(f"Shards are read from a disk. Received: {name}. Copy that folder here first.")
     check_effective(name, labels_csv, clipping)
@@ -127,11 +127,11 @@ def _say_once(lines):
 
 
 def problems(skipped, remarks, folder):
-    """Return lines that name the files that were skipped, and those of which something is missing or damaged.
+    """Return lines that list the skipped files and the incomplete or damaged files.
 
     Args:
-        skipped, remarks: `{name: reason}`, see `Sounds`. The first 200 of each are named.
-        folder: of the shards, whose manifest names all.
+        skipped, remarks: `{name: reason}`, see `Sounds`. The first 200 of each are listed.
+        folder: folder of the shards, whose manifest lists all.
     """
     lines = []
     for told, title in ((skipped, "skipped"), (remarks, "used, with a remark")):
@@ -144,14 +144,14 @@ def problems(skipped, remarks, folder):
 
 
 def check_effective(name, labels_csv, clipping, asked=None):
-    """Raise an error where an argument has no effect on a set, because it is prepared already.
+    """Check that arguments have an effect: some have none on a set that is already prepared.
 
     Args:
         name, labels_csv, clipping: see `load_sounds`.
-        asked: names of attributes of `Clipping` that were asked for; None for those that have not their usual value.
+        asked: names of the attributes of `Clipping` that were set; None for those that differ from the default.
 
     Raises:
-        InputError: one has none.
+        InputError: an argument has no effect.
     """
     if name != "notes" and not is_prepared(name):
         return
@@ -169,7 +169,7 @@ def check_effective(name, labels_csv, clipping, asked=None):
 
 
 def _split_folders(ids):
-    """Return the split that each clip's first folder names, an array; None where not all folders are called so."""
+    """Return an array of the splits that the clips' first folders name; None if not all folders are splits."""
     parts = [split_of(str(clip_id)) for clip_id in ids]
     return np.array(parts) if all(parts) else None
 
@@ -188,7 +188,7 @@ def _recording_of(clip_id):
 
 
 def _part_of(recording_name):
-    """Return the number of a recording's part; NSynth's notes of one instrument and pitch, near copies, are in one."""
+    """Return the part of a recording. NSynth's notes of the same instrument and pitch, near copies, share a part."""
     note = re.fullmatch(r"(.+_\d{3}-\d{3})-\d{3}", recording_name)
     recording_name = note[1] if note else recording_name
     bucket = int(hashlib.sha256(recording_name.encode()).hexdigest(), 16) % 10
@@ -196,15 +196,15 @@ def _part_of(recording_name):
 
 
 def load_folder(path: str | Path, **clipping: Any) -> Sounds | ShardedSounds:
-    """Load every sound in a folder and below as clips of one length, prepared in the cache first.
+    """Load all sounds in a folder and its sub-folders as clips of one length, which are first prepared in the cache.
 
     Args:
-        path: the folder; its sub-folders' names are the label `class`.
+        path: the folder; the names of its sub-folders are the label `class`.
         **clipping: attributes of `Clipping`, such as `length_samples`.
 
     Returns:
-        `Sounds` or, where they do not fit in memory, `ShardedSounds`. Ids are the file's path within the folder and the clip's
-        number, `kicks/808.wav#0`; files that could not be used are in `skipped`.
+        `Sounds` or, if they do not fit in memory, `ShardedSounds`. An id is the file's path within the folder and the clip's
+        number, such as `kicks/808.wav#0`. Files that could not be used are listed in `skipped`.
 
     Raises:
         InputError: there is no such folder, or no usable sound in it.
@@ -217,7 +217,7 @@ def filtered(sounds, filters):
     """Return the sounds that pass a `Filter`.
 
     Raises:
-        InputError: none does.
+        InputError: no sound passes.
     """
     if filters == Filter():
         return sounds

@@ -1,8 +1,8 @@
-"""The built-in set: notes of General MIDI instruments, labelled as NSynth labels its own.
+"""The built-in set: notes of General MIDI instruments, with the same labels as NSynth.
 
-90 instruments of all 11 families, 48 pitches and 2 velocities: 8,640 notes, rendered once and cached. The labels tell what
-sounds: programs whose samples sound at another pitch than the key (glockenspiel, guitar harmonics, fifths) are left out,
-and the organs, which add the octave below, are played an octave higher.
+90 instruments of all 11 families, 48 pitches and 2 velocities: 8,640 notes, rendered once and cached. The labels give the
+pitch that sounds: programs whose samples sound at another pitch than the key (glockenspiel, guitar harmonics, fifths) are left
+out, and the organs, which add the octave below, are played an octave higher.
 
 Reference for the labels: Engel et al. 2017, "Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders".
 https://arxiv.org/abs/1704.01279
@@ -23,14 +23,14 @@ from kgan.data.sounds import Sounds, taken, to_int16
 from kgan.errors import InputError
 from kgan.files import cache_folder, remove_unfinished, whole_folder
 
-VERSION = 1  # of the cache: raise it when a rendered byte changes
+VERSION = 1  # of the cache: increase it when a rendered byte changes
 FAMILIES = (
     "bass", "brass", "flute", "guitar", "keyboard", "mallet", "organ", "reed", "string", "synth_lead", "vocal"
 )  # in NSynth's order  # fmt: skip
 SOURCES = ("acoustic", "electronic", "synthetic")
 PITCHES = range(36, 84)  # MIDI, C2 to B5
 VELOCITIES = (50, 100)
-HELD = 0.75  # of a clip, then the key is released: 3 s of NSynth's 4
+HELD = 0.75  # share of a clip after which the key is released; NSynth's is 3 s of 4 s
 SPLITS = ("train", "valid", "test")
 
 PROGRAMS = {  # General MIDI, counted from 0
@@ -51,7 +51,7 @@ SYNTHETIC = {38, 39, 50, 51, 54, 62, 63, 85, 91, *PROGRAMS["synth_lead"]}
 SOUNDS_AN_OCTAVE_BELOW_ITS_KEY = {16, 17, 18, 19}
 
 _TICKS_PER_S = 960
-_GAP_S = 0.1  # of silence between notes, for the resampler's ringing
+_GAP_S = 0.1  # silence between notes, for the ringing of the resampler
 
 
 def load_notes(
@@ -61,25 +61,25 @@ def load_notes(
     channels: int = 1,
     cache_dir: str | Path | None = None,
 ) -> Sounds:
-    """Load the built-in notes, rendering them first where they are not in the cache (a minute, with a progress bar).
+    """Load the built-in notes. If they are not in the cache, they are rendered first (a minute, with a progress bar).
 
-    All velocities of one instrument and pitch are in one split: peak-normalised, they are near copies of each other.
+    All velocities of one instrument and pitch are in the same split, because they are near copies after peak normalisation.
 
     Args:
         split: `"train"` (80 %), `"valid"` or `"test"` (10 % each).
         sample_rate_hz: samples per second.
-        length_samples: samples of each note; the key is released after three quarters of them. 64000 are NSynth's 4 s.
+        length_samples: samples of each note; the key is released after three quarters. At 16 kHz, 64000 are NSynth's 4 s.
         channels: 1 or 2.
         cache_dir: folder of the cache; by default `$KGAN_CACHE`, else the user's cache folder.
 
     Returns:
-        `Sounds`, peak-normalised, with the labels `pitch`, `velocity`, `family`, `source` and `instrument` (the General
-        MIDI program, by its name), and ids such as `bass_synthetic_038-060-100`.
+        `Sounds`, peak-normalised, with the labels `pitch`, `velocity`, `family`, `source` and `instrument` (the name of the
+        General MIDI program), and ids such as `bass_synthetic_038-060-100`.
 
     Raises:
         InputError: the split is unknown, or this platform has no MIDI renderer.
     """
-    import pretty_midi  # a second
+    import pretty_midi  # takes a second
 
     if split not in SPLITS:
         raise InputError(f"`split` must be one of {', '.join(SPLITS)}. Received: {split!r}.")
@@ -144,7 +144,7 @@ def _render_all(folder, sample_rate_hz, length_samples, channels):
     )
     with (
         whole_folder(folder) as scratch,
-        # Written in order, not through a map of the file: a full disk must raise an error, not end the process.
+        # Written in order, not through a memory map: a full disk must raise an error, not end the process.
         (scratch / "audio.npy").open("wb") as file,
         tqdm(total=len(programs) * per_program, desc="Rendering the built-in notes, once", unit="note") as bar,
     ):
@@ -153,11 +153,11 @@ def _render_all(folder, sample_rate_hz, length_samples, channels):
         for notes in rendered:
             file.write(notes.astype("<i2").tobytes())
             bar.update(per_program)
-    get_reusable_executor().shutdown()  # idle workers would hold memory and pipes for minutes
+    get_reusable_executor().shutdown()  # idle workers would keep memory and pipes for minutes
 
 
 def _render_program(program, sample_rate_hz, length_samples, channels):
-    """Return int16 (pitches * velocities, samples[, channels]), each note at full scale."""
+    """Return int16 `(pitches * velocities, samples[, channels])`, each note at full scale."""
     import midirenderer
     import soundfile
     import soxr

@@ -1,4 +1,4 @@
-"""NSynth: through TensorFlow Datasets, and from its official archives.
+"""The NSynth data set, from TensorFlow Datasets or from its official archives.
 
 Reference: Engel et al. 2017, "Neural Audio Synthesis of Musical Notes with WaveNet Autoencoders".
 https://arxiv.org/abs/1704.01279 and https://magenta.tensorflow.org/datasets/nsynth
@@ -25,25 +25,25 @@ from kgan.errors import InputError
 from kgan.files import as_path, cache_folder, size_and_time, tensorflow_path, whole_file
 
 SAMPLE_RATE_HZ, MIDI_NUMBERS = 16000, 128
-LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}  # of every set; each has instruments of its own
+LABEL_NAMES = {"family": list(FAMILIES), "source": list(SOURCES)}  # of every set; instruments differ between sets
 STATED = {"family": "instrument_family", "source": "instrument_source", "pitch": "pitch", "velocity": "velocity"}
 _NOTE = re.compile(rf"({'|'.join(FAMILIES)})_({'|'.join(SOURCES)})_(\d{{3}})-(\d{{3}})-(\d{{3}})")
 
 
 def is_note(name):
-    """Return whether a name is that of an NSynth note."""
+    """Return whether a name is the name of an NSynth note."""
     match = _NOTE.fullmatch(name)
     return match is not None and int(match[4]) < MIDI_NUMBERS and int(match[5]) < MIDI_NUMBERS
 
 
 def note_labels(note_str):
-    """Return the integer labels that a note's name states, such as `bass_synthetic_033-022-050`.
+    """Return the integer labels that are contained in a note's name, such as `bass_synthetic_033-022-050`.
 
     Returns:
-        `family`, `source`, `pitch`, `velocity`. The instrument has a name, see `instrument_of`; qualities are left out.
+        `family`, `source`, `pitch`, `velocity`. For the instrument's name see `instrument_of`; qualities are left out.
 
     Raises:
-        ValueError: it is no name of an NSynth note.
+        ValueError: the name is not that of an NSynth note.
     """
     if not is_note(note_str):
         raise ValueError(f"is not named as a note of NSynth, such as bass_synthetic_033-022-050: {note_str}")
@@ -57,30 +57,30 @@ def note_labels(note_str):
 
 
 def instrument_of(note_str):
-    """Return the instrument's name that a note's states: `bass_synthetic_033` of `bass_synthetic_033-022-050`."""
+    """Return the instrument's name within a note's name: `bass_synthetic_033` in `bass_synthetic_033-022-050`."""
     return note_str[: -len("-022-050")]
 
 
 def names_with(instruments):
-    """Return the names that labels of a set number, its instruments in the order that they are given."""
+    """Return the names that a set's labels number, with the instruments in the given order."""
     return LABEL_NAMES | {"instrument": list(instruments)}
 
 
 def _stated_labels(name, note):
-    """Return the labels that `examples.json` states of a note, as `note_labels` does of its name.
+    """Return the labels of a note in `examples.json`, in the form of `note_labels`.
 
     Raises:
-        ValueError, TypeError, KeyError: it is no note, or a label is none of NSynth's.
+        ValueError, TypeError, KeyError: it is not a note, or a label is not one of NSynth's.
     """
-    note_labels(name)  # which says what is wrong with a name
+    note_labels(name)  # raises an error for an invalid name
     return _checked(name, {kind: note[field] for kind, field in STATED.items()})
 
 
 def _by_number(stated):
-    """Return the names of instruments in the order of NSynth's numbers, out of pairs of number and name.
+    """Return instrument names in the order of NSynth's numbers, from `(number, name)` pairs.
 
     Raises:
-        ValueError: one is no such pair.
+        ValueError: a pair is invalid.
     """
     stated = set(stated)
     for number, name in stated:
@@ -90,7 +90,7 @@ def _by_number(stated):
 
 
 def _checked(name, labels):
-    """Return labels unless one is none of NSynth's, a ValueError."""
+    """Return labels, or raise a ValueError if one is not NSynth's."""
     for kind, value in labels.items():
         if type(value) is not int or value not in range(len(LABEL_NAMES.get(kind, range(MIDI_NUMBERS)))):
             raise ValueError(f"{name} has {STATED[kind]} {value}")
@@ -104,11 +104,11 @@ class NSynthFolderSource:
         path: the folder, such as `nsynth-train`.
 
     Attributes:
-        label_names: for a label that numbers names, the names in order: of `instrument` those that are here, in NSynth's order.
-        left_out: `{name: reason}` of WAV files that `examples.json` does not name.
+        label_names: for a label that numbers names, the names in order; `instrument` has those of this set, in NSynth's order.
+        left_out: `{name: reason}` of WAV files that `examples.json` does not list.
 
     Raises:
-        InputError: `examples.json` cannot be read or names no notes.
+        InputError: `examples.json` cannot be read or lists no notes.
     """
 
     def __init__(self, path):
@@ -132,7 +132,7 @@ class NSynthFolderSource:
 
     @property
     def description(self):
-        """What tells these notes from others: names, labels, sizes and times of their files."""
+        """What identifies these notes: names, labels, sizes and times of their files."""
         return _described([(name, labels, *size_and_time(self._file(name))) for name, labels in self._labels.items()])
 
     def recordings(self):
@@ -147,7 +147,7 @@ class NSynthFolderSource:
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header. Where one is damaged, or the archive ends without its mark, tarfile takes that for its end."""
+    """A member's header. Raises an error if it is damaged or missing, which tarfile would treat as the archive's end."""
 
     @classmethod
     def fromtarfile(cls, archive):
@@ -160,7 +160,7 @@ class _Header(tarfile.TarInfo):
 
 
 def _decompressed(file, path):
-    """Return a stream of an archive's bytes, by what it begins with."""
+    """Return a stream of an archive's decompressed bytes; the format is detected from its first bytes."""
     with path.open("rb") as first:
         start = first.read(6)
     for mark, opener in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)):
@@ -172,17 +172,17 @@ def _decompressed(file, path):
 class NSynthTarSource:
     """An official archive of WAV files, `nsynth-*.jsonwav.tar.gz`, read as a stream and never extracted.
 
-    Labels are what the notes' names state. The archive is looked through once, for what it holds, with a progress bar.
+    Labels come from the notes' names. The archive is scanned once for its contents, with a progress bar.
 
     Args:
         path: the archive, compressed or not.
 
     Attributes:
-        label_names: for a label that numbers names, the names in order: of `instrument` those that are here, by the alphabet.
-        left_out: `{name: reason}` of WAV files that are no notes of NSynth.
+        label_names: for a label that numbers names, the names in order; `instrument` has those of this set, alphabetically.
+        left_out: `{name: reason}` of WAV files that are not notes of NSynth.
 
     Raises:
-        InputError: it is no tar archive, or a damaged one.
+        InputError: the file is not a tar archive, or it is damaged.
     """
 
     def __init__(self, path):
@@ -197,7 +197,7 @@ class NSynthTarSource:
 
     @property
     def description(self):
-        """What tells these notes from others: names and contents of the archive's members."""
+        """What identifies these notes: names and contents of the archive's members."""
         return _described(self._members)
 
     @functools.cached_property
@@ -220,7 +220,7 @@ class NSynthTarSource:
                 for member in archive:
                     if member.isfile() and member.name.lower().endswith(".wav"):
                         yield member.name, archive.extractfile(member).read()
-                while stream.read(2**20):  # the checksum of what was compressed is at its end
+                while stream.read(2**20):  # the checksum of compressed data is at the end
                     pass
         except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             raise InputError(f"The archive {self.path} is damaged: {error}. Fetch it again.") from None
@@ -229,7 +229,7 @@ class NSynthTarSource:
         """Yield the notes in the archive's order.
 
         Raises:
-            InputError: the archive is damaged; what came before has been yielded.
+            InputError: the archive is damaged; the notes before the damage have been yielded.
         """
         numbers = {instrument: i for i, instrument in enumerate(self.label_names["instrument"])}
         for path, content in self._walk():
@@ -242,15 +242,15 @@ class NSynthTarSource:
 
 
 class NSynthTFRecordSource:
-    """An official `nsynth-*.tfrecord`: `note_str` and `audio`, a list of 64000 floats at 16 kHz, and the labels beside them.
+    """An official `nsynth-*.tfrecord`: `note_str`, `audio` (a list of 64000 floats at 16 kHz) and the labels.
 
-    It is looked through once, for its instruments, with a progress bar.
+    The file is scanned once for its instruments, with a progress bar.
 
     Args:
         path: the file.
 
     Attributes:
-        label_names: for a label that numbers names, the names in order: of `instrument` those that are here, in NSynth's order.
+        label_names: for a label that numbers names, the names in order; `instrument` has those of this set, in NSynth's order.
 
     Raises:
         InputError: there is no such file, or it is damaged or not NSynth's.
@@ -277,7 +277,7 @@ class NSynthTFRecordSource:
         """Yield the notes in the file's order.
 
         Raises:
-            InputError: the file is damaged or not NSynth's; what came before has been yielded.
+            InputError: the file is damaged or not NSynth's; the notes before that have been yielded.
         """
         numbers = {instrument: i for i, instrument in enumerate(self.label_names["instrument"])}
         for name, samples, labels, (_, instrument) in self._notes():
@@ -285,7 +285,7 @@ class NSynthTFRecordSource:
             yield Recording(name, audio, labels | {"instrument": numbers[instrument]}, SAMPLE_RATE_HZ)
 
     def _notes(self):
-        """Yield the name of each note, its samples, its labels, and NSynth's number and the name of its instrument."""
+        """Yield each note's name, samples and labels, and its instrument as NSynth's number and name."""
         import tensorflow as tf
         from google.protobuf.message import DecodeError
 
@@ -307,18 +307,18 @@ class NSynthTFRecordSource:
 
 
 class NSynthTFDSSource:
-    """NSynth through TensorFlow Datasets, which downloads and prepares it where it is not there yet.
+    """NSynth from TensorFlow Datasets, which downloads and prepares it if necessary.
 
     Args:
         name: `nsynth`, `nsynth/full` or `nsynth/gansynth_subset`.
         split: `train`, `valid` or `test`.
-        data_dir: TFDS's folder; None is its own default, `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        data_dir: folder of TFDS; None for its default, `$TFDS_DATA_DIR` or `~/tensorflow_datasets`.
 
     Attributes:
-        label_names: for a label that numbers names, the names in order: of `instrument` those of all splits.
+        label_names: for a label that numbers names, the names in order; `instrument` has those of all splits.
 
     Raises:
-        InputError: it is not there and cannot be downloaded.
+        InputError: the name or split is unknown, or the set is missing and cannot be downloaded.
     """
 
     left_out = {}
@@ -342,7 +342,7 @@ class NSynthTFDSSource:
     def _download(self, tfds):
         try:
             self._builder.download_and_prepare()
-        except Exception as error:  # requests', urllib3's, TFDS's own, a full disk
+        except Exception as error:  # errors of requests, urllib3 or TFDS, or a full disk
             folder = self._builder.data_dir
             raise InputError(
                 f'NSynth could not be downloaded ({type(error).__name__}). Where there is a network, `python -c "import'
@@ -377,7 +377,7 @@ class NSynthTFDSSource:
 
 
 def _kept(path, made):
-    """Return what a function makes of a file, as JSON has it; kept in the cache for as long as the file is the same."""
+    """Return a function's result for a file, as JSON; it is cached until the file changes."""
     status = path.stat()
     same = json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     index = cache_folder() / f"archive-{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
@@ -390,5 +390,5 @@ def _kept(path, made):
 
 
 def _described(parts):
-    """Return what tells one set from another, as JSON has it."""
+    """Return a JSON-compatible fingerprint of a set."""
     return {"sha256": hashlib.sha256(json.dumps(parts).encode()).hexdigest()}

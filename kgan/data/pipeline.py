@@ -1,4 +1,4 @@
-"""From `Sounds` in memory to the elements that a training iteration takes."""
+"""The input pipeline: from `Sounds` or shards to the elements of a training iteration."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from kgan.data.sounds import FULL_SCALE, Sounds
 from kgan.errors import InputError
 from kgan.noise import folded_seed
 
-AUGMENTATION = 1  # keeps its random stream apart from the order's
+AUGMENTATION = 1  # separates its random stream from that of the order
 
 
 def training_dataset(
@@ -26,30 +26,31 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Return an endless `tf.data.Dataset` with one element per training iteration.
 
-    The order is a pure function of (seed, epoch), and a step's examples of its number alone: started at `start_step`, the
-    dataset goes on as if it had run from 0. Nothing has to be stored, and the shuffle is perfect. Where several replicas
-    share an iteration, each reads its own part of the examples that one device would have, and no others.
+    The order of an epoch depends only on the seed and the epoch, and the examples of a step only on its number. A dataset that
+    starts at `start_step` therefore continues as if it had run from 0, without any stored state, and the whole set is
+    shuffled. If several replicas share an iteration, each reads only its own part of the examples that one device would read.
 
     Args:
         sounds: `Sounds` in memory or `ShardedSounds` on disk.
-        representation: a `Representation`, whose `encode` makes of audio what the networks see.
-        batch_size: examples in a critic step.
-        n_critic: critic steps in an iteration; the iteration's `n_critic * batch_size` examples differ from each other
-            wherever there are as many.
-        seed: integer, the start of the order.
-        start_step: the first iteration's number.
-        augmentation: an `Augmentation`; None changes nothing.
-        input_context: what `strategy.distribute_datasets_from_function` gives: the dataset then has an element for each of
-            this process's replicas in turn, with `batch_size` divided by the number of all replicas. None for one device.
-
-        encoded: what `representation.encode` makes of all sounds, `(count, ...)`, where that was done before, see
-            `kgan.data.encoded.encode_all`; None encodes the sounds of an iteration when it comes.
+        representation: a `Representation`, whose `encode` converts audio to the networks' examples.
+        batch_size: number of examples in a critic step.
+        n_critic: critic steps in an iteration; the iteration's `n_critic * batch_size` examples are distinct if the set is
+            large enough.
+        seed: integer seed of the order.
+        start_step: number of the first iteration.
+        augmentation: an `Augmentation`; None for none.
+        input_context: the context from `strategy.distribute_datasets_from_function`. The dataset then yields an element for
+            each of this process's replicas in turn, with `batch_size` divided by the number of all replicas. None for one
+            device.
+        encoded: all sounds encoded in advance, `(count, ...)`, see `kgan.data.encoded.encode_all`; None encodes the sounds of
+            each iteration when they are needed.
 
     Returns:
-        Elements `{"x": float32 (n_critic * batch_size, ...)}` and, beside `x`, each label as int32 `(n_critic * batch_size,)`.
+        A dataset of elements `{"x": float32 (n_critic * batch_size, ...)}` that also hold each label as int32
+        `(n_critic * batch_size,)`.
 
     Raises:
-        InputError: there are fewer sounds than a batch, or it does not divide among the replicas.
+        InputError: there are fewer sounds than a batch, or the batch cannot be divided among the replicas.
 
     Example:
         >>> silence = Sounds(np.zeros((320, 16384), np.int16), 16000, ids=[str(number) for number in range(320)])
@@ -67,17 +68,17 @@ def training_dataset(
     first = input_context.input_pipeline_id * here if input_context else 0
     check_divides(batch_size, replicas)
     per_step = n_critic * batch_size
-    # An epoch holds a whole number of iterations, so that none meets an example twice across the border of two epochs.
-    # A set too small for that holds whole batches.
+    # An epoch is a whole number of iterations, so that no iteration has an example twice across the border of two epochs.
+    # If the set is too small for that, an epoch is a whole number of batches.
     group = per_step if len(sounds) >= per_step else batch_size
     per_epoch = len(sounds) // group * group
     labels = {name: tf.constant(values) for name, values in sounds.labels.items()}
     encoded = None if encoded is None else tf.constant(encoded)
 
-    def indices(start):  # shuffle and repeat: both are this arithmetic
+    def indices(start):  # shuffles and repeats
         key = folded_seed(seed, start // per_epoch)
-        # Eight rounds with hashed keys pass for a random permutation; four with (seed, epoch) as the key do not: orders
-        # of a thousand then agree with each other at every seventh place.
+        # Eight rounds with hashed keys behave like a random permutation. Four rounds with (seed, epoch) as the key do not:
+        # orders of a thousand examples then agree with each other at every seventh place.
         return tf.raw_ops.RandomIndexShuffle(
             index=start % per_epoch + tf.range(group, dtype=tf.int64),
             seed=tf.concat([key, [0]], axis=0),
@@ -85,10 +86,10 @@ def training_dataset(
             rounds=8,
         )
 
-    def element(number):  # read the batches of an iteration at once, then represent: both are faster on a whole batch
+    def element(number):  # reads and encodes all batches of an iteration at once, which is faster
         step, replica = number // here, first + number % here
         chosen = tf.concat([indices(step * per_step + start) for start in range(0, per_step, group)], axis=0)
-        chosen = tf.reshape(chosen, (n_critic, replicas, batch_size // replicas))[:, replica]  # its part of every batch
+        chosen = tf.reshape(chosen, (n_critic, replicas, batch_size // replicas))[:, replica]  # its share of each batch
         chosen = tf.reshape(chosen, [n_critic * batch_size // replicas])
         examples = {name: tf.gather(values, chosen) for name, values in labels.items()}
         if encoded is not None:
@@ -108,7 +109,7 @@ def training_dataset(
 
 
 def check_divides(batch_size, replicas):
-    """Raise an `InputError` where replicas cannot share a batch equally."""
+    """Raise an `InputError` if replicas cannot share a batch equally."""
     if batch_size % replicas:
         raise InputError(
             f"`training.batch_size` must be a multiple of the {replicas} replicas that share it. Received: {batch_size}."

@@ -1,4 +1,4 @@
-"""From any source to shards: over processes here, over workers on Apache Beam, resumable, the same bytes each time."""
+"""Convert any source to shards, with local processes or Apache Beam workers. It can be resumed and is reproducible."""
 
 import contextlib
 import hashlib
@@ -22,30 +22,30 @@ PLAN = "plan.json"
 
 
 def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=None, runner_options=()):
-    """Write a source as shards; what is there already from an earlier try is kept and not made again.
+    """Write a source as shards; shards that already exist from an interrupted call are kept.
 
-    A recording that cannot be used costs no other: it is left out and named in the manifest.
+    A recording that cannot be used is left out and listed in the manifest.
 
     Args:
         source: an object with `recordings()`, `label_names`, `left_out`, `description` and `__len__`, such as `FolderSource`.
-        folder: where to; a new folder, or one that an interrupted call with the same arguments left. It may be remote.
+        folder: a new folder, or the folder of an interrupted call with the same arguments. It may be remote.
         clipping: a `Clipping`.
         filters: a `Filter`.
-        processes: how many; -1 is one for each core.
+        processes: number of processes; -1 for one per core.
         runner: name of an Apache Beam runner, such as `DirectRunner`; None uses processes of this machine.
-        runner_options: further arguments of Beam's pipeline. Its workers must see the source's files and `folder`, by the same
-            paths: on a shared file system, or in a store such as `gs://bucket/folder`.
+        runner_options: further arguments of the Beam pipeline. Its workers must find the source's files and `folder` at the
+            same paths: on a shared file system, or in a store such as `gs://bucket/folder`.
 
     Returns:
         The manifest, a dictionary.
 
     Raises:
-        InputError: the folder holds something else or its path is not UTF-8, or no recording can be used.
+        InputError: the folder has other contents, its path is not UTF-8, or no recording can be used.
     """
     folder = as_path(folder)
     local = isinstance(folder, Path)
     if local:
-        tensorflow_path(folder.resolve())  # says now that it cannot write there
+        tensorflow_path(folder.resolve())  # fails now if TensorFlow cannot write there
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / ".lock") if local else contextlib.nullcontext():
         if local:
@@ -55,7 +55,7 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
             jobs = _jobs(source, folder, clipping, filters)
             with tqdm(total=len(source) or None, desc="Preparing the sounds", unit="sound", disable=bool(runner)) as bar:
                 if 0 < len(source) <= RECORDINGS_PER_SHARD:
-                    processes = 1  # one shard: starting another process would take longer
+                    processes = 1  # starting another process for one shard would take longer
                 if runner is None:
                     _run_here(jobs, processes, bar)
                 else:
@@ -65,7 +65,7 @@ def prepare(source, folder, clipping, filters=Filter(), processes=-1, runner=Non
 
 
 def plan_of(source, clipping, filters):
-    """Return all that shards depend on, as JSON has it."""
+    """Return everything that the shards depend on, in JSON-compatible form."""
     plan = {
         "format": FORMAT,
         "source": source.description | {"label_names": source.label_names, "left_out": source.left_out},
@@ -76,7 +76,7 @@ def plan_of(source, clipping, filters):
 
 
 def _agree_on_plan(folder, source, clipping, filters):
-    """Write down what is to be prepared, or compare it with what an earlier call wrote down."""
+    """Store the plan in the folder, or compare it with the plan that an earlier call stored."""
     plan = plan_of(source, clipping, filters)
     file = folder / PLAN
     if file.exists():
@@ -92,7 +92,7 @@ def _agree_on_plan(folder, source, clipping, filters):
 
 
 def _jobs(source, folder, clipping, filters):
-    """Yield the arguments of `write_shard` for each shard that is not there yet."""
+    """Yield the arguments of `write_shard` for each shard."""
     chosen = (r for r in source.recordings() if filters.accepts(r.labels, source.label_names))
     for number in itertools.count():
         recordings = list(itertools.islice(chosen, RECORDINGS_PER_SHARD))

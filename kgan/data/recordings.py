@@ -1,4 +1,4 @@
-"""A recording before it is decoded, and the one way from it to clips."""
+"""Recordings before they are decoded, and how they are cut into clips."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ from kgan.audio.decode import conform, read_audio
 from kgan.data.sounds import FULL_SCALE, to_int16
 from kgan.labels import UNKNOWN
 
-OVERLOAD = 4.0  # times full scale; beyond it samples are scaled otherwise, as integers are
+OVERLOAD = 4.0  # times full scale; samples beyond it have another scale, such as integers
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Recording:
     """One recording of a source.
 
     Attributes:
-        name: what it is called in ids and in the list of what was skipped.
-        content: a path, which may be remote, the bytes of a sound file, or float samples `(samples,)` with `sample_rate_hz`;
-            also a function that returns samples.
-        labels: an integer for each kind of label, `UNKNOWN` where the recording lacks it and others have it.
-        sample_rate_hz: of samples; a file states its own.
+        name: name in ids and in the list of skipped recordings.
+        content: a path, which may be remote; the bytes of a sound file; float samples `(samples,)` with `sample_rate_hz`; or a
+            function that returns samples.
+        labels: an integer for each kind of label; `UNKNOWN` if this recording lacks a label that others have.
+        sample_rate_hz: sample rate of samples; a file has its own.
     """
 
     name: str
@@ -39,16 +39,16 @@ class Clipping:
     """How recordings become clips of one length.
 
     Attributes:
-        length_samples, sample_rate_hz, channels: of a clip.
-        slicing: `"all"` cuts a recording from its start to its end, `"first"` takes its first clip, `"random"` one at a place
-            that depends on `seed` and the recording's name alone.
-        overlap: share of a clip that the next one repeats, in [0, 1), for `"all"`.
-        pad_end: whether the last clip is filled up with zeros, when it is at least half sound or the only one. Without it,
-            what does not fill a clip is left out.
-        silence_db: clips are left out whose swing, half of what lies between their highest and lowest sample, is below it
-            before they are normalised: what is constant is silent, too. None keeps all.
-        normalize: whether each recording's peak is brought to full scale.
-        seed: of random slicing.
+        length_samples, sample_rate_hz, channels: format of a clip.
+        slicing: `"all"` cuts the whole recording into clips, `"first"` takes its first clip, and `"random"` takes one clip at a
+            position that depends only on `seed` and the recording's name.
+        overlap: share of a clip that the next clip repeats, in [0, 1), for `"all"`.
+        pad_end: whether to pad the last clip with zeros if it is at least half full or the only one. Otherwise, an incomplete
+            clip is left out.
+        silence_db: clips below this level before normalisation are left out. The level is half the difference between the
+            highest and the lowest sample, so that a constant signal is silent, too. None keeps all clips.
+        normalize: whether to scale each recording's peak to full scale.
+        seed: seed of random slicing.
     """
 
     length_samples: int = 16384
@@ -65,7 +65,7 @@ class Clipping:
         """Return the clips of a recording, int16 `(count, samples[, channels])`, at least one, and remarks, see `Decoded`.
 
         Raises:
-            ValueError: there are none; the message, such as "is silent", follows the recording's name in a list.
+            ValueError: there are no clips. The message, such as "is silent", continues the recording's name in a list.
         """
         audio, remarks = self._read(recording)
         floor = 0.0 if self.silence_db is None else 10 ** (self.silence_db / 20)
@@ -117,13 +117,13 @@ class Clipping:
 
 
 def _swing(clips):
-    """Return half of what lies between the highest and the lowest sample of each clip, `(count,)`, in its loudest channel."""
+    """Return half the difference between the highest and lowest sample of each clip, `(count,)`, in its loudest channel."""
     return (clips.max(axis=1) - clips.min(axis=1)).max(axis=1) / 2
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which labelled recordings to take; None takes all.
+    """Which recordings to use, by their labels; None uses all.
 
     Attributes:
         families, sources: names, as in the source's `label_names`.
@@ -137,7 +137,7 @@ class Filter:
     velocities: tuple[int, ...] | None = None
 
     def accepts(self, labels, label_names):
-        """Return whether labels, integers by kind, pass. A recording without a label that is asked for does not."""
+        """Return whether labels, integers by kind, pass. Recordings that lack a filtered label do not pass."""
 
         def named(kind, chosen):
             if chosen is None:

@@ -1,10 +1,10 @@
-"""The prepared form of a set of sounds: TFRecords of int16 clips, and what finds any of them at once.
+"""The prepared form of a set of sounds: TFRecords of int16 clips, with an index for random access.
 
 A folder of shards holds
     shard-00000.tfrecord   `tf.train.Example`s with `id` (text), `audio` (int16, little endian) and an integer for each label
-    shard-00000.npz        where each clip's samples lie in it, ids and labels: clips are read in any order without parsing
-    shard-00000.json       how many clips, the file's SHA-256, which recordings were left out and why, and remarks on others
-    manifest.json          all that together; written last, so that a folder that has it is complete
+    shard-00000.npz        offsets, ids and labels of the clips, so that they can be read in any order without parsing
+    shard-00000.json       number of clips, SHA-256 of the file, skipped recordings with reasons, and remarks on others
+    manifest.json          all of these together; it is written last, so that its presence means that the folder is complete
 """
 
 import copy
@@ -23,22 +23,21 @@ from kgan.files import as_path, tensorflow_path, whole_file
 
 FORMAT = 2
 MANIFEST = "manifest.json"
-LARGEST_IN_MEMORY = 0.4  # of the memory that is free
+LARGEST_IN_MEMORY = 0.4  # share of the free memory
 
 
 def write_shard(recordings, clipping, stem):
-    """Write the clips of some recordings as one shard, `stem` plus three suffixes; the last, `.json`, says that it is whole.
+    """Write the clips of some recordings as one shard: three files, of which `.json` is written last and marks it complete.
 
-    This is the one way from recordings to shards, in this process, in others and on Beam's workers. The same recordings give
-    the same bytes.
+    All shards are written by this function, in local processes and on Beam workers. The same recordings give the same bytes.
 
     Args:
         recordings: a list of `Recording`s.
         clipping: a `Clipping`.
-        stem: path without a suffix, which may be remote.
+        stem: path of the files without a suffix, which may be remote.
 
     Returns:
-        What `.json` holds: `file`, `clips`, `recordings`, `bytes`, `sha256`, `skipped` (`{name: reason}`) and `remarks`
+        The content of `.json`: `file`, `clips`, `recordings`, `bytes`, `sha256`, `skipped` (`{name: reason}`) and `remarks`
         (`{name: what is missing or damaged}`).
     """
     stem = as_path(stem)
@@ -84,7 +83,7 @@ def write_shard(recordings, clipping, stem):
     return summary
 
 
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # of a TFRecord: length and its checksum before, the data's checksum after
+_HEADER_BYTES, _FOOTER_BYTES = 12, 4  # of a TFRecord: the length with its checksum, and the checksum of the data
 
 
 def _sha256(file):
@@ -106,15 +105,15 @@ def _example(clip_id, audio, labels):
 
 
 class ShardedSounds:
-    """A folder of shards, with all that `Sounds` has but the audio in memory.
+    """A folder of shards with the interface of `Sounds`, whose audio stays on disk.
 
-    What it keeps in memory are ids, labels and positions, about 100 bytes a clip.
+    Only ids, labels and positions are kept in memory, about 100 bytes per clip.
 
     Args:
-        folder: one that `prepare` wrote.
+        folder: a folder that `prepare` wrote.
 
     Raises:
-        InputError: it is no such folder, it is not complete, or a shard has another size than when it was written.
+        InputError: it is not such a folder, it is incomplete, or the size of a shard has changed.
     """
 
     def __init__(self, folder):
@@ -149,11 +148,11 @@ class ShardedSounds:
         return 2 * int(np.prod(self.clip_shape))
 
     def read(self, indices):
-        """Return int16 clips `(count, samples[, channels])` by number, in the order asked for."""
+        """Return int16 clips `(count, samples[, channels])` in the order of `indices`."""
         clips = empty_clips((len(indices), *self.clip_shape))
         shards = self._shard_of[indices]
         order = np.argsort(shards, kind="stable")
-        # Each file is opened for the clips of this call alone: a large set has more shards than a process may keep open.
+        # Files are opened only for this call, because a large set has more shards than a process may keep open.
         for shard, places in itertools.groupby(order, key=shards.__getitem__):
             with self._files[shard].open("rb", buffering=0) as file:
                 for place in places:
@@ -163,20 +162,20 @@ class ShardedSounds:
         return clips
 
     def subset(self, indices):
-        """Return those clips alone, in the order of `indices`."""
+        """Return only the clips with these numbers, in the order of `indices`."""
         chosen = copy.copy(self)
         chosen.ids, chosen._offsets, chosen._shard_of = self.ids[indices], self._offsets[indices], self._shard_of[indices]
         chosen.labels = {kind: values[indices] for kind, values in self.labels.items()}
         return chosen
 
     def relabelled(self, labels, label_names=None):
-        """Return the same clips with other labels, and the names that they number."""
+        """Return the same clips with other labels, and with the names that they number."""
         chosen = copy.copy(self)
         chosen.labels, chosen.label_names = labels, label_names or {}
         return chosen
 
     def gather(self, indices):
-        """Return the clips of an int64 tensor of numbers as an int16 tensor, from disk; nothing is kept."""
+        """Return clips as an int16 tensor, given an int64 tensor of numbers; they are read from disk and not cached."""
         clips = tf.numpy_function(self.read, [indices], tf.int16, stateful=False)
         clips.set_shape((indices.shape[0], *self.clip_shape))
         return clips
@@ -188,17 +187,17 @@ class ShardedSounds:
     batches = Sounds.batches
 
     def fits_in_memory(self):
-        """Return whether the audio takes less than 40 % of the memory that is free now."""
+        """Return whether the audio takes less than 40 % of the free memory."""
         return self.clip_bytes * len(self) < LARGEST_IN_MEMORY * free_memory_bytes()
 
     def in_memory(self):
-        """Return them as `Sounds`."""
+        """Return the clips as `Sounds`."""
         audio = self.read(np.arange(len(self)))
         return Sounds(audio, self.sample_rate_hz, self.ids.tolist(), self.labels, self.label_names, self.skipped, self.remarks)
 
 
 def _filled(clip, file):
-    """Read a clip from where a file is, in as many reads as the system needs, and return whether it is whole."""
+    """Read a clip from a file's current position, in several reads if necessary, and return whether it is complete."""
     space = memoryview(clip).cast("B")
     while space and (count := file.readinto(space)):
         space = space[count:]
@@ -211,16 +210,16 @@ def _read_index(path):
 
 
 def is_prepared(folder):
-    """Return whether a folder holds a complete set of shards; other programs have files called `manifest.json`, too."""
+    """Return whether a folder is a complete set of shards; a `manifest.json` may also belong to another program."""
     manifest = as_path(folder) / MANIFEST
     return manifest.is_file() and b'"shards"' in manifest.read_bytes()
 
 
 def clipping_of(folder):
-    """Return how the clips of a folder of shards were made, the attributes of a `Clipping`; no shard is opened.
+    """Return the attributes of the `Clipping` of a folder of shards, without opening a shard.
 
     Raises:
-        InputError: it is no such folder.
+        InputError: it is not a folder of shards.
     """
     return _manifest(as_path(folder))["clipping"]
 
@@ -241,7 +240,7 @@ def _incomplete(folder, error):
 
 
 def free_memory_bytes():
-    """Return how much memory can be had without swapping."""
+    """Return the memory that is available without swapping."""
     import psutil
 
     return psutil.virtual_memory().available

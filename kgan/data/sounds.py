@@ -7,22 +7,22 @@ import numpy as np
 from tqdm import tqdm
 
 FULL_SCALE = 32768.0  # int16 sample of amplitude 1.0, as libsndfile reads PCM16
-PITCHES = 128  # of MIDI
-ALIGNMENT_BYTES = 64  # of memory that TensorFlow uses as it stands
+PITCHES = 128  # number of MIDI pitches
+ALIGNMENT_BYTES = 64  # alignment that lets TensorFlow use memory without a copy
 
 
 @dataclass(frozen=True, repr=False)
 class Sounds:
-    """Clips of one length in memory, with the labels that their source has.
+    """Clips of one length in memory, with the labels of their source.
 
     Attributes:
-        audio: int16 `(count, samples)`, or `(count, samples, channels)` for more channels than one.
+        audio: int16 `(count, samples)`, or `(count, samples, channels)` for several channels.
         sample_rate_hz: samples per second.
         ids: a name for each clip.
         labels: int32 `(count,)` for each kind of label, such as `pitch` (MIDI) or `family`.
         label_names: for a label that numbers names, the names in order.
-        skipped: files left out, each with the reason.
-        remarks: files of which something is missing or damaged, each with what.
+        skipped: `{file: reason}` of the files that were left out.
+        remarks: `{file: remark}` of files that are incomplete or damaged.
     """
 
     audio: np.ndarray
@@ -46,7 +46,7 @@ class Sounds:
         """Return clips as floating-point numbers.
 
         Args:
-            indices: numbers of the clips, or a slice; all by default.
+            indices: numbers of the clips or a slice; all clips by default.
 
         Returns:
             float32 `(count, samples[, channels])` in [-1, 1).
@@ -54,10 +54,10 @@ class Sounds:
         return self.audio[indices].astype(np.float32) / FULL_SCALE
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Sounds":
-        """Return those clips alone, in the order of `indices`.
+        """Return only the clips with these numbers, in the order of `indices`.
 
         Args:
-            indices: numbers of the clips; one may come more than once.
+            indices: numbers of the clips, which may repeat.
 
         Returns:
             `Sounds` with a copy of the clips, and the same `skipped` and `remarks`.
@@ -77,7 +77,7 @@ class Sounds:
             label_names: the names that they number; None for none.
 
         Returns:
-            `Sounds` that share the clips with these.
+            `Sounds` that share the audio with these.
         """
         return replace(self, labels=labels, label_names=label_names or {})
 
@@ -85,14 +85,14 @@ class Sounds:
     def _tensor(self):
         import tensorflow as tf
 
-        # Asked for first while a graph is traced, it would belong to that graph alone.
+        # Without `init_scope`, a tensor that is created while a graph is traced would belong to that graph only.
         with tf.init_scope(), tf.device("CPU:0"):
             if self.audio.flags.carray and self.audio.ctypes.data % ALIGNMENT_BYTES == 0:
                 return tf.experimental.dlpack.from_dlpack(self.audio.__dlpack__())  # the same memory, not a copy
             return tf.constant(self.audio)
 
     def gather(self, indices):
-        """Return the clips of an int64 tensor of numbers as an int16 tensor."""
+        """Return clips as an int16 tensor, given an int64 tensor of numbers."""
         import tensorflow as tf
 
         return tf.gather(self._tensor, indices)
@@ -132,5 +132,5 @@ def taken(clips, indices):
 
 
 def to_int16(audio):
-    """Return float audio as int16, rounded; what is beyond full scale is clipped."""
+    """Round float audio to int16; samples beyond full scale are clipped."""
     return np.clip(np.round(np.asarray(audio) * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Which source a name or a path is."""
+"""Find the source for a name or a path."""
 
 from kgan.data.folder import FolderSource
 from kgan.data.nsynth import NSynthFolderSource, NSynthTarSource, NSynthTFDSSource, NSynthTFRecordSource
@@ -8,15 +8,15 @@ from kgan.files import as_path
 
 
 def find_source(name, split=None, labels_csv=None):
-    """Return the source of a set's name or a path: `nsynth`, an archive of NSynth in any of its forms, or a folder of sounds.
+    """Return the source for a name or a path: `nsynth`, an archive of NSynth in any of its forms, or a folder of sounds.
 
     Args:
         name: `nsynth`, `nsynth/full`, `nsynth/gansynth_subset` or a path.
-        split: of a named set; None is `train`.
-        labels_csv: labels of a folder's files, see `FolderSource`.
+        split: split of a named set; None for `train`.
+        labels_csv: CSV file with labels of a folder's files, see `FolderSource`.
 
     Raises:
-        InputError: there is no such set, file or folder, or labels are given of a set that has its own.
+        InputError: there is no such set, file or folder, or `labels_csv` is given for a set that has its own labels.
     """
     source = _find(name, split, labels_csv)
     if split and not isinstance(source, NSynthTFDSSource):

@@ -1,4 +1,4 @@
-"""A page to play a generator in the browser; needs the extra `demo`."""
+"""A web page to play a generator in the browser; needs the extra `demo`."""
 
 from kgan.demo.instrument import Instrument, Timbre
 from kgan.demo.server import build_app, serve

@@ -1,4 +1,4 @@
-"""A generator as an instrument: timbres between four sounds, and what its sliders do."""
+"""A generator as an instrument: timbres between four sounds, and sliders that change them."""
 
 import functools
 from typing import NamedTuple
@@ -10,18 +10,18 @@ from kgan.audio.signal import mono
 from kgan.errors import InputError
 from kgan.synthesizer import between
 
-HEARD_SOUNDS = 512  # to find the directions of the sliders
+HEARD_SOUNDS = 512  # number of sounds from which the sliders' directions are computed
 SLIDER_RANGE = 3.0  # standard deviations of a latent
-SHORTEST_S = 0.1  # of clips whose envelope can be measured
+SHORTEST_S = 0.1  # shortest clip whose envelope can be measured
 
 
 class Timbre(NamedTuple):
-    """What a sound of the page is made of.
+    """A timbre that is set on the page.
 
     Attributes:
-        seeds: of the sounds at the corners: upper left, upper right, lower left, lower right.
-        x, y: the place between them, from 0, left and upper, to 1.
-        sliders: how far each of them is moved, in [-3, 3].
+        seeds: seeds of the sounds at the corners: upper left, upper right, lower left, lower right.
+        x, y: position between the corners, in [0, 1] from the left and from the top.
+        sliders: position of each slider, in [-3, 3].
     """
 
     seeds: tuple[int, int, int, int]
@@ -34,11 +34,11 @@ class Instrument:
     """A `Synthesizer` that is played by hand.
 
     Args:
-        synthesizer: of a run or a SavedModel.
+        synthesizer: the `Synthesizer` of a run or a SavedModel.
 
     Attributes:
-        sliders: `{(what less of it is, what more of it is): direction in the latent space}`.
-        real: `Sounds` to compare with, or a text why there are none.
+        sliders: `{(name of the low end, name of the high end): direction in the latent space}`.
+        real: `Sounds` to compare with, or a text that says why there are none.
     """
 
     def __init__(self, synthesizer):
@@ -51,7 +51,7 @@ class Instrument:
         """Return the latent of a `Timbre`, `(latent_dim,)`.
 
         Raises:
-            InputError: it has more sliders than there are.
+            InputError: the timbre has more sliders than the instrument.
         """
         distribution = self.synthesizer.latent_distribution
         corners = [self._corner(seed) for seed in timbre.seeds]
@@ -68,11 +68,11 @@ class Instrument:
 
         Args:
             timbre: a `Timbre`.
-            labels: `{kind: value}`; a kind that is missing is drawn, by the first seed.
-            duration_s: of a note, release included; None for a clip.
+            labels: `{kind: value}`; a missing kind is drawn from the first seed.
+            duration_s: duration of a note, including the release; None for a clip.
 
         Raises:
-            InputError: a label is not one that the generator was trained on, there are fewer sliders, or the generator plays no
+            InputError: the generator was not trained on a label, the timbre has too many sliders, or the generator plays no
                 notes of that duration.
         """
         chosen = self.synthesizer.chosen_labels(1, labels, seed=timbre.seeds[0])
@@ -82,14 +82,14 @@ class Instrument:
         return self.synthesizer.play(latents, chosen, duration_s=duration_s)[0]
 
     def real_sound(self, labels, number):
-        """Return a real sound that has these labels, as far as there is one, and what it is called.
+        """Return the real sound that best matches the labels, and its name.
 
         Args:
             labels: `{kind: value}`; the pitch counts most.
-            number: which of several.
+            number: which of several equally good matches to return.
 
         Raises:
-            InputError: there are none here.
+            InputError: there are no real sounds.
         """
         if isinstance(self.real, str):
             raise InputError(self.real)
@@ -103,10 +103,10 @@ class Instrument:
 
 
 def directions(synthesizer, seed=0):
-    """Return unit vectors of the latent space along which sounds get brighter, begin slower and last longer.
+    """Return unit vectors in latent space along which sounds get brighter, begin more slowly and last longer.
 
-    Each is the correlation of latents with that measure, of 512 sounds of one pitch, differences between other labels removed:
-    the direction of a least-squares fit, latents being uncorrelated.
+    Each vector is the correlation of the latents with that measure over 512 sounds of one pitch, after removing differences
+    between other labels. As latents are uncorrelated, this is the direction of a least-squares fit.
 
     Reference: Jahanian et al. 2020, "On the steerability of generative adversarial networks". https://arxiv.org/abs/1907.07171
     """
@@ -125,13 +125,13 @@ def directions(synthesizer, seed=0):
     for names, values in measures.items():
         direction = latents.T @ _within_groups(np.nan_to_num(values), labels)
         length = np.linalg.norm(direction)
-        if length > 0:  # nothing differs otherwise
+        if length > 0:  # otherwise the sounds do not differ
             found[names] = (direction / length).astype(np.float32)
     return found
 
 
 def _within_groups(values, labels):
-    """Return values less the mean of all that share their labels."""
+    """Subtract from each value the mean of all values with the same labels."""
     groups = np.zeros(len(values), int)
     for column in labels.values():
         groups = np.unique(np.stack([groups, column]), axis=1, return_inverse=True)[1].ravel()

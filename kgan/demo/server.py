@@ -1,4 +1,4 @@
-"""The page and the three addresses that it asks: the model, a sound, a real sound."""
+"""The web server of the page, with three endpoints: the model, a generated sound and a real sound."""
 
 import io
 import ipaddress
@@ -16,32 +16,33 @@ from kgan.text import one_line
 
 LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
 LARGEST_SEED, LARGEST_LABEL = 2**32 - 1, 2**31 - 1
-LARGEST_HEAD = 16_384  # bytes of a request, which has no body, still incomplete after what one read of the socket brings
+LARGEST_HEAD = 16_384  # bytes of an incomplete request after a read of the socket; requests have no body
 MOST_CONNECTIONS = 100
 CORNERS = 4
-NOTE_S = 8  # of a note whose key may be held: from its attack to the end of its release
-LABEL = "label."  # before the kinds of labels in a query, which have names of their own
+NOTE_S = 8  # longest note of a held key, from its attack to the end of its release
+LABEL = "label."  # prefix of label kinds in a query, to keep them apart from other parameters
 HEADERS = {
-    "content-security-policy": "default-src 'self'",  # nothing of the page comes from elsewhere
+    "content-security-policy": "default-src 'self'",  # the page loads nothing from elsewhere
     "x-content-type-options": "nosniff",
-    "cache-control": "no-store",  # another model may be served here later
+    "cache-control": "no-store",  # another model may later be served at this address
 }
 
 
 def build_app(instrument, name, hosts=("*",)):
     """Return the ASGI application of an `Instrument`.
 
-    * `/model.json` says what can be asked for.
+    * `/model.json` lists what can be requested.
     * `/sound.wav?seeds=1,2,3,4&x=0.5&y=0.5&sliders=0,0,0&label.pitch=60` is a sound of a `Timbre`, with labels; with
-      `&duration=8` a note of so many seconds.
-    * `/real.wav?label.pitch=60&number=0` is a real one, its name in the header `x-name`, percent-encoded.
+      `&duration=8` it is a note of 8 seconds.
+    * `/real.wav?label.pitch=60&number=0` is a real sound, with its percent-encoded name in the header `x-name`.
 
-    What cannot be had is answered by 400 and a sentence that says why.
+    Invalid requests are answered with status 400 and a sentence that says why.
 
     Args:
         instrument: an `Instrument`.
-        name: what the page calls the model.
-        hosts: names that the server may be addressed by: a page elsewhere could reach it by a name of its own.
+        name: name of the model on the page.
+        hosts: host names under which the server may be reached. A loopback server needs them, because another website could
+            otherwise reach it through a host name of its own.
     """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -96,12 +97,12 @@ def serve(instrument, name, host, port, ready):
 
     Args:
         instrument, name: see `build_app`.
-        host: the address to listen on. By a loopback address no other machine can reach it.
-        port: 0 for any free one.
+        host: the address to listen on. With a loopback address, no other machine can reach the page.
+        port: the port; 0 for any free one.
         ready: function that is called with the page's address.
 
     Raises:
-        InputError: the address cannot be listened on.
+        InputError: the server cannot listen on the address.
     """
     import uvicorn
 

@@ -1,4 +1,4 @@
-"""How good generated sounds are: scores against real ones, and the classifier that some of them need."""
+"""Evaluation of generated sounds: scores relative to real sounds, and the classifier that some scores need."""
 
 from kgan.audio.envelope import attack_ms
 from kgan.evaluation.distances import frechet_distance, kernel_distance

@@ -1,4 +1,4 @@
-"""The classifier that scores depend on: trained once for each data set, and kept in the cache."""
+"""The classifier for the scores, which is trained once for each data set and kept in the cache."""
 
 import hashlib
 import json
@@ -19,25 +19,25 @@ from kgan.files import cache_folder, whole_folder
 from kgan.networks.strided import StridedConv1D
 from kgan.representations import Wave
 
-VERSION = 3  # of the cache: raise it when a trained classifier would be another one
+VERSION = 3  # of the cache: increase it when the trained classifiers change
 FINGERPRINT_BATCH = 1024  # clips in memory at a time
 EMBEDDING_WIDTH = 128
 BATCH_SIZE = 64
 EPOCHS, PEAK_LEARNING_RATE = 10, 3e-3
 MOST_CLIPS_PER_EPOCH, MOST_VALID_CLIPS = 20_000, 2_000
-LEAST_STEPS_PER_EPOCH = 24  # of small sets, which come by more than once then
-NOISE_DB = -80.0, -20.0  # of the noise under every second training sound, against the sound's root mean square
+LEAST_STEPS_PER_EPOCH = 24  # small sets are repeated within an epoch
+NOISE_DB = -80.0, -20.0  # noise in every second training sound, relative to the sound's RMS
 SEED = 0
-BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 lags behind the few hundred steps that small sets take
+BATCH_NORM_MOMENTUM = 0.9  # Keras's 0.99 is too slow for the few hundred steps of small sets
 PREFERRED_LABELS = ("family", "class")
 
 
 class Predictions(NamedTuple):
-    """What a classifier makes of sounds.
+    """Outputs of a classifier for sounds.
 
     Attributes:
         label: probabilities `(count, classes)`.
-        pitch: probabilities `(count, 128)`, one for each MIDI pitch; None where the data has no pitches.
+        pitch: probabilities `(count, 128)`, one for each MIDI pitch; None if the data has no pitches.
         embedding: the last hidden layer, `(count, 128)`.
     """
 
@@ -47,12 +47,12 @@ class Predictions(NamedTuple):
 
 
 class Classifier:
-    """Tells a label of sounds, such as the instrument family, and their pitch. `load_classifier` trains it.
+    """Classifies sounds by a label, such as the instrument family, and by pitch. `load_classifier` trains it.
 
     Attributes:
-        description: a dictionary with all that tells it from another: `architecture`, `label`, `classes`, `sample_rate_hz`,
-            `length_samples`, how many sounds it was trained and tested on, its `accuracy` and `pitch_accuracy` on the
-            test sounds, and the `fingerprint` of its weights.
+        description: a dictionary that identifies the classifier: `architecture`, `label`, `classes`, `sample_rate_hz`,
+            `length_samples`, the numbers of training and test sounds, its `accuracy` and `pitch_accuracy` on the test sounds,
+            and the `fingerprint` of its weights.
     """
 
     def __init__(self, model, description):
@@ -67,7 +67,7 @@ class Classifier:
         """Return the `Predictions` for `Sounds`.
 
         Raises:
-            InputError: they have another rate or length than those it was trained on.
+            InputError: their sample rate or length differs from that of the training sounds.
         """
         here = sounds.sample_rate_hz, sounds.waveforms([0]).shape[1]
         trained = self.description["sample_rate_hz"], self.description["length_samples"]
@@ -85,18 +85,19 @@ class Classifier:
 
 
 def load_classifier(train, valid, test, architecture="mel", label=None, cache=None):
-    """Return the classifier of a data set, trained first where it is not in the cache, with a progress bar.
+    """Return the classifier of a data set. If it is not in the cache, it is trained first, with a progress bar.
 
-    The data and these arguments decide it, no seed of a run does: scores of all runs on the data are comparable.
+    The classifier depends only on the data and these arguments, not on the seed of a run. Scores of all runs on the same data
+    are therefore comparable.
 
     Args:
-        train, valid, test: `Sounds`, labelled alike. `valid` chooses the epoch, `test` gives the accuracy.
+        train, valid, test: `Sounds` with the same kinds of labels. `valid` selects the epoch, `test` gives the accuracy.
         architecture: `"mel"`, four blocks over a log mel spectrogram, or `"wave"`, five strided convolutions over samples.
-        label: the kind of label to tell; see `usable_label`.
+        label: the kind of label to classify; see `usable_label`.
         cache: folder of the cache; by default `$KGAN_CACHE`, else the user's cache folder.
 
     Raises:
-        InputError: the sounds have no such label, or all of them the same.
+        InputError: the sounds do not have the label, or all have the same value.
     """
     if architecture not in ARCHITECTURES:
         raise unknown_name("classifier", architecture, ARCHITECTURES)
@@ -143,10 +144,10 @@ def load_classifier(train, valid, test, architecture="mel", label=None, cache=No
 
 
 def usable_label(sounds, label=None):
-    """Return the kind of label that a classifier can tell: `label`, or `family`, else `class`, else the first with names.
+    """Return the kind of label to classify: `label` if given, or `family`, else `class`, else the first with names.
 
     Raises:
-        InputError: there is none, or all sounds have the same.
+        InputError: there is no such label, some sounds lack it, or all sounds have the same value.
     """
     if label is None:
         named = [kind for kind in (*PREFERRED_LABELS, *sounds.label_names) if kind in sounds.labels]
@@ -164,7 +165,7 @@ def usable_label(sounds, label=None):
 
 
 def fingerprint(sounds):
-    """Return what tells one set from another: its ids, labels and sounds."""
+    """Return a hash of a set's ids, labels and sounds."""
     digest = hashlib.sha256("\n".join(sounds.ids).encode())
     for kind in sorted(sounds.labels):
         digest.update(kind.encode() + np.asarray(sounds.labels[kind], np.int64).tobytes())
@@ -181,25 +182,26 @@ def mel_network(length_samples, sample_rate_hz):
     layers = keras.layers
     audio = keras.Input((length_samples,))
     x = LogMel(sample_rate_hz, fft_samples=1024)(audio)  # (batch, frames, 128)
-    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)  # each mel bin by itself
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)  # per mel bin
     x = layers.Reshape((*x.shape[1:], 1))(x)
     for width in (16, 32, 64, 128):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-        x = layers.MaxPooling2D(2, padding="same")(x)  # before the rest, which then has a fourth of the work
+        x = layers.MaxPooling2D(2, padding="same")(x)  # first, because it cuts the work of the following layers to a quarter
         x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
-    x = layers.MaxPooling2D((x.shape[1], 1))(x)  # a label holds for the whole sound; a pitch needs the place among bins
+    x = layers.MaxPooling2D((x.shape[1], 1))(x)  # pool over time only: the pitch depends on the position among the bins
     return keras.Model(audio, _embedding(layers.Flatten()(x)))
 
 
 def wave_network(length_samples, sample_rate_hz, dim=64):
     """Return a model from audio `(length_samples,)` to an embedding: five convolutions of 25 taps and stride 4 over samples.
 
-    Widths d to 16 d, each with batch normalisation; then max-pooling over time. The rate has no part in it.
+    The widths are `dim` to 16 `dim`, each with batch normalisation, followed by max-pooling over time. The sample rate is
+    not used.
     """
     layers = keras.layers
     audio = keras.Input((length_samples,))
     x = layers.Reshape((length_samples, 1))(audio)
-    x = layers.ZeroPadding1D((0, -length_samples % 4**5))(x)  # whole strides all the way
+    x = layers.ZeroPadding1D((0, -length_samples % 4**5))(x)  # a multiple of all strides
     for factor in (1, 2, 4, 8, 16):
         x = StridedConv1D(factor * dim, 25, 4, use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x))
@@ -207,7 +209,7 @@ def wave_network(length_samples, sample_rate_hz, dim=64):
 
 
 def _embedding(x):
-    """Return the last hidden layer: every feature with variance 1 over the training sounds, so that distances have a scale."""
+    """Return the last hidden layer. Its features have variance 1 over the training sounds, which gives distances a scale."""
     x = keras.layers.Dense(EMBEDDING_WIDTH, activation="relu")(keras.layers.Dropout(0.3)(x))
     return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, center=False, scale=False)(x)
 
@@ -216,7 +218,7 @@ ARCHITECTURES = {"mel": mel_network, "wave": wave_network}
 
 
 def _build(sounds, architecture, classes, heads):
-    """Return a model from audio to logits by each head, and `embedding`."""
+    """Return a model from audio to the logits of each head and to `embedding`."""
     network = ARCHITECTURES[architecture](sounds.waveforms([0]).shape[1], sounds.sample_rate_hz)
     embedding = network.outputs[0]
     units = {"label": classes, "pitch": PITCHES}
@@ -225,7 +227,7 @@ def _build(sounds, architecture, classes, heads):
 
 
 def _truth(sounds, heads, values):
-    """Return for each head the class of each sound, counted from 0."""
+    """Return the class of each sound for each head, counted from 0."""
     truth = {head: np.asarray(sounds.labels[kind], np.int32) for head, kind in heads.items()}
     return truth | {"label": np.searchsorted(values, truth["label"]).astype(np.int32)}
 
@@ -253,23 +255,23 @@ def _fit(model, train, valid, train_truth, valid_truth, title):
             steps_per_epoch=steps,
             validation_data=(mono(valid.waveforms(chosen)), {head: values[chosen] for head, values in valid_truth.items()}),
             validation_batch_size=BATCH_SIZE,
-            shuffle=False,  # the dataset is
+            shuffle=False,  # the dataset is already shuffled
             verbose=0,
             callbacks=[
-                keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True),  # the best epoch's
+                keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True),  # keep the best epoch
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update()),
             ],
         )
 
 
 def with_noise(audio, seed):
-    """Return `audio`, `(batch, samples)`, with white noise under every second sound, as loud as `NOISE_DB` allows.
+    """Add white noise to every second sound of `audio`, `(batch, samples)`, at a random level within `NOISE_DB`.
 
-    Sounds that were made by computation have silence between their harmonics. A classifier trained on them alone listens
-    to how silent it is: noise 50 dB below a note, which nobody hears, takes a third of its accuracy.
+    Synthesised sounds are silent between their harmonics. A classifier trained only on such sounds relies on that silence:
+    inaudible noise, 50 dB below a note, costs it a third of its accuracy.
 
     Args:
-        seed: two integers, all that the noise depends on.
+        seed: two integers, which determine the noise.
     """
     shape = tf.shape(audio)
     level_db = tf.random.stateless_uniform((shape[0], 1), seed, *NOISE_DB)

@@ -4,16 +4,16 @@ import numpy as np
 
 from kgan.errors import InputError
 
-ROWS_AT_ONCE = 1_000  # of a kernel, which for 10,000 sounds would take 800 MB
+ROWS_AT_ONCE = 1_000  # rows of the kernel; the whole kernel of 10,000 sounds would take 800 MB
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the squared Frechet distance between the normal distributions with the means and covariances of two sets.
+    """Return the squared Frechet distance between normal distributions with the means and covariances of two sets.
 
-    0 for equal sets. It falls as sets grow: compare only scores of as many sounds each.
+    It is 0 for equal sets. It decreases as sets grow: compare only scores of equally large sets.
 
     Args:
-        a, b: embeddings, float `(count, width)`, at least two of each.
+        a, b: embeddings, float `(count, width)`, at least two in each set.
 
     Returns:
         The distance, at least 0.
@@ -26,8 +26,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """
     a, b = _checked(a, b)
     covariance_a, covariance_b = (np.cov(each, rowvar=False).reshape(each.shape[1], -1) for each in (a, b))
-    # tr sqrt(A B) by the eigenvalues of sqrt(A) B sqrt(A), which is symmetric: real and stable where few sounds leave both
-    # covariances singular.
+    # tr sqrt(A B) is computed from the eigenvalues of sqrt(A) B sqrt(A), which is symmetric. The result is real and stable even
+    # if there are so few sounds that both covariances are singular.
     values, vectors = np.linalg.eigh(covariance_a)
     root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
     overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariance_b @ root), 0.0)).sum()
@@ -36,13 +36,13 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the squared maximum mean discrepancy under the kernel (x.y / width + 1)^3, by its unbiased estimate.
+    """Return an unbiased estimate of the squared maximum mean discrepancy under the kernel (x.y / width + 1)^3.
 
-    Its expectation does not depend on how many sounds there are, and is 0 for two sets from one distribution: single values
+    Its expectation does not depend on the number of sounds and is 0 for two sets from the same distribution; single values
     may be negative.
 
     Args:
-        a, b: those of `frechet_distance`.
+        a, b: as in `frechet_distance`.
 
     Returns:
         The distance.

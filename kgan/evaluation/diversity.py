@@ -1,4 +1,4 @@
-"""Distances to nearest neighbours: among the sounds themselves, and to real ones."""
+"""Nearest-neighbour distances among sounds and to real sounds."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,20 +10,20 @@ CANDIDATES = 8
 
 
 def mean_nearest_distance(queries: np.ndarray, references: np.ndarray | None = None) -> float:
-    """Return |D|_train, the mean distance to the nearest of `references`; without them |D|_self, to the nearest other query.
+    """Return |D|_train, the mean distance to the nearest reference; without references |D|_self, to the nearest other query.
 
-    A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they repeat real ones (copying).
-    The paper computes both from log mel spectrograms. Those of `LogMel` have a floor that the paper's do not have, so that
-    only ratios to real sounds' distances can be compared with published ones. Distances of waveforms have no floor.
+    A low |D|_self means that the sounds resemble each other (collapse), a low |D|_train that they copy real sounds. The paper
+    computes both from log mel spectrograms. The spectrograms of `LogMel` have a floor, unlike the paper's, so that only ratios
+    to the distances of real sounds can be compared with published values. Distances of waveforms are not affected.
 
     Args:
-        queries, references: those of `nearest_neighbours`.
+        queries, references: as in `nearest_neighbours`.
 
     Returns:
         The mean distance.
 
     Raises:
-        InputError: as `nearest_neighbours`.
+        InputError: as in `nearest_neighbours`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 5.2. https://arxiv.org/abs/1802.04208
     """
@@ -31,18 +31,18 @@ def mean_nearest_distance(queries: np.ndarray, references: np.ndarray | None = N
 
 
 def nearest_neighbours(queries: np.ndarray, references: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Euclidean distance from each query to its nearest reference, and that one's number.
+    """Return the Euclidean distance from each query to its nearest reference, and the number of that reference.
 
-    The nearest few are found by one matrix product in float32; their distances are then computed from the differences, in
-    float64, so that near copies do not drown in rounding.
+    A few nearest candidates are found with a matrix product in float32. Their distances are then computed from differences in
+    float64, so that the distances of near copies are not lost in rounding errors.
 
     Args:
         queries: float `(count, features)`.
-        references: float `(references, features)`; None for the other queries: all but the one of the same number. A second
-            one with the same values is a neighbour, at distance 0.
+        references: float `(references, features)`; None for all other queries. A different query with the same values counts
+            as a neighbour at distance 0.
 
     Returns:
-        float64 `(count,)` and int64 `(count,)`.
+        Distances, float64 `(count,)`, and numbers, int64 `(count,)`.
 
     Raises:
         InputError: there is no neighbour, the widths differ, or a value is not finite.
@@ -56,7 +56,7 @@ def nearest_neighbours(queries: np.ndarray, references: np.ndarray | None = None
         raise InputError(f"A neighbour needs another sound. Received: {len(queries)} sounds, {len(references)} references.")
     if not (np.isfinite(queries).all() and np.isfinite(references).all()):
         raise InputError("Features must be finite. Received: NaN or infinity.")
-    centre = references.mean(axis=0)  # what they have in common would only cost digits
+    centre = references.mean(axis=0)  # subtracted to keep precision
     centred = tf.constant(references - centre)
     squared_norms = tf.reduce_sum(tf.square(centred), axis=1)
     candidates = min(CANDIDATES + among_themselves, len(references))

@@ -1,4 +1,4 @@
-"""How unsteady a sound's level is while it is held."""
+"""Unsteadiness of a sound's level while it is held."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from kgan.evaluation.log_mel import LogMel
 
-HELD_FROM, HELD_TO = 0.2, 0.7  # of a clip: after the attack, and before keys are released, at three quarters
-LEVEL_WINDOW_S, LEVEL_HOP_S = 0.064, 0.016  # four periods of the lowest built-in note: its own beating is averaged out
+HELD_FROM, HELD_TO = 0.2, 0.7  # share of a clip: after the attack, and before the release at three quarters
+LEVEL_WINDOW_S, LEVEL_HOP_S = 0.064, 0.016  # four periods of the lowest built-in note, to average over its own beating
 STRONGEST_BANDS = 6
 BATCH_SIZE = 64
 DB_PER_NEPER = 20.0 / math.log(10.0)
@@ -16,7 +16,7 @@ DB_PER_NEPER = 20.0 / math.log(10.0)
 def level_noise_db(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Return how much the level of each sound jumps from frame to frame while it is held, in decibels, `(count,)`.
 
-    It is that of the mel bands by `unsteadiness_db`: of the frames between 20 and 70 % of the clip, 16 ms apart and 64 ms long.
+    It is the `unsteadiness_db` of the mel bands in the frames between 20 and 70 % of the clip, 64 ms long and 16 ms apart.
 
     Args:
         audio: float `(count, samples)`, at least 0.128 s.
@@ -34,12 +34,12 @@ def level_noise_db(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def unsteadiness_db(levels_db):
-    """Return the median size of the second difference, from frame to frame, of the strongest six bands' levels, `(count,)`.
+    """Return the median absolute second difference over frames of the levels of the six strongest bands, `(count,)`.
 
-    A level that stays, or rises or falls at a constant rate, has none; a slow vibrato has hardly any.
+    It is 0 for a level that is constant or changes at a constant rate, and almost 0 for a slow vibrato.
 
     Args:
-        levels_db: `(count, frames, bands)` in decibels, at least three frames. The strongest bands are those of the greatest
+        levels_db: `(count, frames, bands)` in decibels, at least three frames. The strongest bands are those with the highest
             mean level.
     """
     strongest = np.argsort(levels_db.mean(axis=1), axis=1)[:, np.newaxis, -STRONGEST_BANDS:]

@@ -1,4 +1,4 @@
-"""Real sounds and experiments, scored alike."""
+"""Score real sounds and experiments in the same way."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,33 +31,34 @@ from kgan.evaluation.table import COLUMNS, REAL_TEST, REAL_TRAIN
 from kgan.synthesizer import BATCH_SIZE
 from kgan.text import one_line
 
-SHOWN_BATCHES = 20  # fewer are made before one has read the bar
+SHOWN_BATCHES = 20  # fewer batches need no progress bar
 
 
 def evaluate(
     experiments, train, valid, test, data, earlier=(), architecture="mel", label=None, metrics=None, count=SOUNDS, seed=0
 ):
-    """Score real sounds and experiments by the same classifier, numbers and seed.
+    """Score real sounds and experiments with the same classifier, number of sounds and seed.
 
-    An experiment that cannot be scored costs no other: it is named in the result. So does an interrupt, once a row is there.
+    If an experiment fails, the result names it and the other experiments are still scored. An interrupt during an experiment
+    ends the scoring and keeps the rows so far.
 
     Args:
-        experiments: `{name: function}`; each function takes a count and a seed and returns `Sounds` and a dictionary of what
-            else its row tells, such as `iterations`.
+        experiments: `{name: function}`; each function takes a count and a seed and returns `Sounds` and a dictionary of further
+            columns for its row, such as `iterations`.
         train, valid, test: real `Sounds`.
-        data: what they are called.
-        earlier: results of earlier calls, whose experiments are taken over.
-        architecture, label: of the classifier, see `load_classifier`.
-        metrics: names out of `METRICS`; None for all that the data has labels for, but for `musicnn`.
-        count: sounds of each.
-        seed: of latents, and of which sounds are taken of more than enough.
+        data: name of the data.
+        earlier: results of earlier calls, whose experiments are included.
+        architecture, label: for the classifier, see `load_classifier`.
+        metrics: names out of `METRICS`; None for all that the data has labels for, except `musicnn`.
+        count: number of sounds of each experiment.
+        seed: seed of latents, and of the choice of sounds if there are more than `count`.
 
     Returns:
-        A dictionary that JSON can hold: `settings`, `classifier`, `rows` (scores with `experiment`, `count` and `warnings`) and
+        A JSON-compatible dictionary: `settings`, `classifier`, `rows` (scores with `experiment`, `count` and `warnings`) and
         `failed` (`{experiment: reason}`).
 
     Raises:
-        InputError: the real sounds cannot be used, there are too few, or an earlier result was had otherwise.
+        InputError: the real sounds cannot be used, there are too few, or an earlier result has other settings.
     """
     metrics, label = usable_metrics(metrics, label, train)
     least = SPLITS if "inception" in metrics else 2
@@ -97,10 +98,10 @@ def evaluate(
 
 
 def usable_metrics(metrics, label, train):
-    """Return the names of metrics, those that need a classifier left out where there can be none, and its label or None.
+    """Return the names of usable metrics, without those that need a classifier if there can be none, and its label or None.
 
     Raises:
-        InputError: there is no such metric or label, or what a metric asked for by name needs is missing.
+        InputError: there is no such metric or label, or a requirement of an explicitly requested metric is missing.
     """
     for name in metrics or ():
         if name not in METRICS:
@@ -123,10 +124,10 @@ def usable_metrics(metrics, label, train):
 
 
 def _note_relatives(rows):
-    """Note scores that are told relative to real sounds', too.
+    """Add scores relative to those of real sounds.
 
-    The diversity of generated sounds is that of as many training sounds, drawn as they are: test sounds may come in pairs,
-    such as a note at two velocities, whose distance is small.
+    The diversity of generated sounds is relative to that of equally many training sounds, which are drawn at random, too. Test
+    sounds may come in pairs with a small distance, such as a note at two velocities.
     """
     rows_by_name = {row["experiment"]: row for row in rows}
     for row in rows:
@@ -137,10 +138,10 @@ def _note_relatives(rows):
 
 
 def generated(synthesizer, count, seed):
-    """Return `Sounds` that a `Synthesizer` makes; of a conditional one, with labels as frequent as in its data.
+    """Return `Sounds` of a `Synthesizer`. For a conditional one, labels are as frequent as in its training data.
 
     Raises:
-        InputError: they are not finite.
+        InputError: the sounds are not finite.
     """
     latents, labels = synthesizer.latents(count, seed), synthesizer.chosen_labels(count, seed=seed)
     clips = []
@@ -156,15 +157,15 @@ def generated(synthesizer, count, seed):
 
 
 def folder_sounds(path, clipping, count, seed):
-    """Return the first clip of each sound file in a folder as `Sounds`, in random order, at the level that the file has.
+    """Return the first clip of each sound file in a folder as `Sounds`, in random order, at the file's level.
 
-    Files of another rate are resampled; those of another length are cut, or filled up with zeros; both are said. A file
-    `labels.csv` in the folder, with the columns `file` and `pitch`, says which pitches were asked for.
+    Files with another sample rate are resampled, and files of another length are cut or padded with zeros; both are reported. A
+    file `labels.csv` in the folder, with the columns `file` and `pitch`, gives the requested pitches.
 
     Raises:
         InputError: there is no usable sound.
     """
-    path = Path(path).expanduser().resolve()  # a folder called notes is no built-in set
+    path = Path(path).expanduser().resolve()  # so that a folder named notes is not taken for the built-in set
     labels_csv = path / "labels.csv"
     clipping = replace(clipping, slicing="first", overlap=0.0, pad_end=True, silence_db=None, normalize=False)
     if is_prepared(path):
@@ -180,12 +181,12 @@ def folder_sounds(path, clipping, count, seed):
 
 
 def _count_others(path, clipping):
-    """Return how many files of a folder have another rate, and how many another duration."""
+    """Return the number of files with another sample rate and the number with another duration."""
     other_rate = other_length = 0
     for file in find_audio(path)[0]:
         try:
             decoded = read_audio(file, clipping.sample_rate_hz, clipping.channels)
-        except ValueError:  # it was skipped, which has been said
+        except ValueError:  # skipped files have already been reported
             continue
         other_rate += decoded.file_rate_hz != clipping.sample_rate_hz
         other_length += len(decoded.audio) != clipping.length_samples
@@ -193,7 +194,7 @@ def _count_others(path, clipping):
 
 
 def _check_earlier(earlier, result, names):
-    """Raise an InputError where an earlier result was had by another classifier or other settings, or has a name twice."""
+    """Raise an InputError if an earlier result used another classifier or other settings, or if a name occurs twice."""
     known = set(names)
     for each in earlier:
         prints = [table["classifier"] and table["classifier"]["fingerprint"] for table in (each, result)]

@@ -1,4 +1,4 @@
-"""All scores of a set of sounds, against real ones."""
+"""All scores of a set of sounds, relative to real sounds."""
 
 import functools
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from kgan.evaluation.ndb import Bins
 from kgan.evaluation.pitch_scores import pitch_accuracy, pitch_entropy, pitchedness
 
 SOUNDS = 5_000  # of each set that is scored
-COMPARED_SOUNDS = 1_000  # of which all scores but the inception score take so many
+COMPARED_SOUNDS = 1_000  # of these, for all scores except the inception score
 REFERENCE_SOUNDS = 10_000
 BATCH_SIZE = 64
 MEL_FFT_SAMPLES = 2048
 
 
 def check_length(sounds):
-    """Raise an error where clips are shorter than what tells their pitch and their mel spectrogram.
+    """Check that clips are long enough for pitch estimation and mel spectrograms.
 
     Raises:
         InputError: they are shorter than 0.128 s or 2048 samples.
@@ -40,22 +40,22 @@ def check_length(sounds):
 
 
 class Evaluator:
-    """Scores sounds against the real ones that a generator was trained on.
+    """Scores sounds relative to the real sounds that a generator was trained on.
 
-    Sounds are compared as a 16-bit file holds them, so that a generator and a folder of its WAVs score the same.
+    Sounds are rounded to 16 bits, so that a generator and a folder of its WAV files get the same scores.
 
     Args:
         train: real `Sounds`.
-        classifier: a `Classifier` of the same data; None where no metric needs one.
-        metrics: names out of `METRICS`; None for all but `musicnn`, which needs a package of its own.
-        splits: of the inception score.
-        compared: how many sounds of a set all scores but the inception score take. These depend on the number: it must be
-            the same for all that are compared, real test sounds included.
-        references: real sounds that embeddings and log mel spectrograms are compared with, at most.
-        seed: of all that is drawn: which sounds, and the bins.
+        classifier: a `Classifier` of the same data; None if no metric needs one.
+        metrics: names out of `METRICS`; None for all except `musicnn`, which needs an extra package.
+        splits: number of splits of the inception score.
+        compared: number of sounds of a set for all scores except the inception score. These scores depend on the number, so it
+            must be the same for all sets that are compared, including real test sounds.
+        references: maximum number of real sounds that embeddings and log mel spectrograms are compared with.
+        seed: seed of the chosen sounds and of the bins.
 
     Raises:
-        InputError: a metric needs a classifier or a package and there is none, or the sounds are shorter than 0.128 s or 2048
+        InputError: a metric needs a classifier or a package that is missing, or the sounds are shorter than 0.128 s or 2048
             samples.
     """
 
@@ -84,18 +84,18 @@ class Evaluator:
         return Bins(self._real.log_mels, seed=self.seed)
 
     def scores(self, sounds, progress=False):
-        """Return the scores of `Sounds` and `warnings`, sentences on what makes them unfit to be scored.
+        """Return the scores of `Sounds`, and `warnings`: sentences about problems that make the scores unreliable.
 
-        Where sounds have the label that the classifier tells, a score such as `attack_ms` is also told for each of its
-        values, `attack_ms_by_label`.
+        If the sounds have the classifier's label, some scores, such as `attack_ms`, are also reported for each of its values,
+        as `attack_ms_by_label`.
 
         Args:
-            sounds: `Sounds` of the rate and length of the real ones, in random order. Their label `pitch` is the one that
-                was asked for, and likewise the label that the classifier tells.
-            progress: whether to show bars.
+            sounds: `Sounds` with the sample rate and length of the real ones, in random order. Their labels, `pitch` and the
+                classifier's, are the requested ones.
+            progress: whether to show progress bars.
 
         Raises:
-            InputError: there are too few for a metric, or they have another rate or length.
+            InputError: there are too few sounds for a metric, or they have another sample rate or length.
         """
         here, real = ((each.sample_rate_hz, each.waveforms([0]).shape[1:]) for each in (sounds, self._real.sounds))
         if here != real:
@@ -185,7 +185,7 @@ NEED_CLASSIFIER = {"inception", "label", "frechet"}
 
 
 class _Observed:
-    """Sounds, and what several scores need of them, each computed once, when it is asked for."""
+    """Sounds with the features that several scores need; each feature is computed once, when it is first used."""
 
     def __init__(self, sounds, evaluator, compared, progress=False):
         self.sounds, self._evaluator, self._compared, self._progress = sounds, evaluator, compared, progress
@@ -196,7 +196,7 @@ class _Observed:
 
     @functools.cached_property
     def asked(self):
-        """The label that the classifier tells, as it was asked for, texts `(compared,)`; None where a sound has none."""
+        """The requested values of the classifier's label, texts `(compared,)`; None if a sound has none."""
         kind = self._evaluator.classifier and self._evaluator.classifier.description["label"]
         if kind not in self.sounds.labels:
             return None
@@ -224,12 +224,12 @@ class _Observed:
 
 
 def by_label(statistic, values, labels):
-    """Return `{label: statistic of the values that have it}`, labels in alphabetical order."""
+    """Return `{label: statistic of the values with that label}`, in alphabetical order of the labels."""
     return {str(label): float(statistic(values[labels == label])) for label in np.unique(labels)}
 
 
 def drawn(sounds, count, seed):
-    """Return `count` sounds in random order, or all of them where there are no more."""
+    """Return `count` sounds in random order, or all sounds if there are fewer."""
     return sounds.subset(np.random.default_rng(seed).permutation(len(sounds))[:count])
 
 

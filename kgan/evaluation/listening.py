@@ -1,4 +1,4 @@
-"""Generated sounds beside real ones of the same labels: what no table of scores shows."""
+"""Compare generated sounds with real sounds of the same labels, by ear and by eye."""
 
 import numpy as np
 
@@ -14,26 +14,26 @@ from kgan.evaluation.pitch_scores import in_tune
 from kgan.files import whole_folder
 from kgan.labels import renumbered
 
-COMPARED_SOUNDS = 2_000  # real sounds, at most, each with a generated one of its labels
+COMPARED_SOUNDS = 2_000  # maximum number of real sounds, each paired with a generated one of the same labels
 
 
 def listen(synthesizer, train, test, folder, count=10, seed=0):
-    """Write pictures and WAVs of generated sounds beside real ones, and what differs between them.
+    """Write pictures and WAV files that compare generated sounds with real ones, and a text about the differences.
 
-    For each real test sound a sound of the same labels is made; where no test sound has a value that the generator knows, as
-    where instruments are held out, it is drawn. Into a new folder go
-        `beside.png`, `real_00.wav`, `generated_00.wav`, ...: `count` of these pairs, by pitch where they have one;
-        `neighbours.png`: the generated ones above the training sounds nearest to them, by log mel spectrograms, with the
-            distance relative to that of real test sounds from theirs: 0 is a copy;
-        `pitch.png`: the share of sounds in tune at each pitch, where pitches can be asked for;
-        `listening.md`: attacks, decays, DC and edges of all pairs, in numbers.
+    For each real test sound, a sound with the same labels is generated. If the generator knows none of the test sounds' values
+    of a label, for example because instruments are held out, the label is drawn. The new folder contains
+        `beside.png`, `real_00.wav`, `generated_00.wav`, ...: `count` of these pairs, sorted by pitch if they have one;
+        `neighbours.png`: the generated sounds above their nearest training sounds by log mel spectrogram, with the distance
+            relative to that of real test sounds from their neighbours; 0 means a copy;
+        `pitch.png`: the share of sounds in tune at each pitch, if the generator takes pitches;
+        `listening.md`: attacks, decays, DC and edges of all pairs in numbers.
 
     Args:
         synthesizer: a `Synthesizer`.
-        train, test: real `Sounds` of the same rate and length.
+        train, test: real `Sounds` with the same sample rate and length.
         folder: a new folder.
-        count: pairs to show.
-        seed: of the latents.
+        count: number of pairs to show.
+        seed: seed of the latents.
 
     Returns:
         The text of `listening.md`.
@@ -92,7 +92,7 @@ def listen(synthesizer, train, test, folder, count=10, seed=0):
 
 
 def _known(sounds, labels):
-    """Return the sounds whose labels a generator knows, `COMPARED_SOUNDS` at most, and the kinds of which it knows a value."""
+    """Return at most `COMPARED_SOUNDS` sounds whose labels a generator knows, and the kinds with a value that it knows."""
     sounds = renumbered(sounds, labels.names)
     known = {kind: np.isin(sounds.labels[kind], labels.values[kind]) for kind in labels.kinds if kind in sounds.labels}
     known = {kind: each for kind, each in known.items() if each.any()}
@@ -105,7 +105,7 @@ def _known(sounds, labels):
 
 
 def _nearest(real, made, train):
-    """Return the number of the training sound nearest to each that was made, and how far it is, for real ones 1 on average."""
+    """Return each generated sound's nearest training sound and its distance, scaled so that real sounds average 1."""
     log_mel = LogMel(train.sample_rate_hz, MEL_FFT_SAMPLES)
     real, made, references = (_log_mels(log_mel, each) for each in (real, made, mono(train.waveforms())))
     distances, numbers = nearest_neighbours(made, references)
@@ -118,7 +118,7 @@ def _log_mels(log_mel, audio):
 
 
 def _table(real, made, rate_hz):
-    """Return a Markdown table of how sounds begin and end: medians, and the largest of what should be 0."""
+    """Return a Markdown table of how sounds begin and end: medians, and maxima of values that should be 0."""
     lines = ["| | Attack | Level at 70 % | DC, largest | First or last sample, largest |", "|---|---|---|---|---|"]
     for name, audio in (("real", real), ("generated", made)):
         found = measure_envelope(audio, rate_hz)

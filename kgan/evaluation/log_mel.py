@@ -1,23 +1,23 @@
 import keras
 import tensorflow as tf
 
-FLOOR_DB = -60.0  # what lies further below a clip's strongest mel bin is hardly heard beside it
-OFFSET = 1e-6  # of magnitudes; keeps the logarithm of silence finite
+FLOOR_DB = -60.0  # relative to a clip's strongest mel bin; lower levels are hardly audible beside it
+OFFSET = 1e-6  # added to magnitudes, to keep the logarithm of silence finite
 
 
 @keras.saving.register_keras_serializable(package="kgan")
 class LogMel(keras.layers.Layer):
     """Log mel spectrograms with an audible floor: float32 `(batch, samples)` -> `(batch, frames, bins)`.
 
-    Magnitudes of a Hann-windowed transform are summed over triangles on HTK's mel scale. The logarithm is of their sum with
-    a floor: 60 dB below the clip's strongest mel bin, plus 1e-6. The floor is not the paper's. Without it, half of the range of
-    the logarithms is taken up by what nobody hears, such as the silence after a note.
+    Magnitudes of a Hann-windowed Fourier transform are summed over triangular filters on HTK's mel scale. A floor is added
+    before the logarithm: 60 dB below the clip's strongest mel bin, plus 1e-6. The paper has no such floor. Without it,
+    inaudible parts such as the silence after a note take up half of the range of the logarithms.
 
     Args:
         sample_rate_hz: samples per second.
-        fft_samples, hop_samples: of the transform.
-        bins: mel bins.
-        low_hz, high_hz: where they begin and end; the end is at most half the rate.
+        fft_samples, hop_samples: window and hop length of the transform.
+        bins: number of mel bins.
+        low_hz, high_hz: frequency range of the bins; the upper limit is at most half the sample rate.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", sections 5.1 and 5.2. https://arxiv.org/abs/1802.04208
     """

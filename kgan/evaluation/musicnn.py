@@ -1,4 +1,4 @@
-"""An embedding that nothing here was trained on: musicnn, a tagger of music, from the package of that name."""
+"""An independent embedding, trained on other data: the music tagger musicnn, from the package of that name."""
 
 import importlib.util
 from pathlib import Path
@@ -15,16 +15,16 @@ from kgan.errors import InputError
 
 PACKAGE = "musicnn"
 RATE_HZ, FFT_SAMPLES, HOP_SAMPLES, BINS = 16_000, 512, 256, 96
-GAIN = 1e4  # of power, before the logarithm
+GAIN = 1e4  # of the power, before the logarithm
 CHECKPOINT = "MTT_musicnn"  # trained on MagnaTagATune, whose tags name instruments
 BATCH_SIZE = 64
 
 
 def musicnn_folder():
-    """Return where the package `musicnn` lies. It is not imported: it needs TensorFlow 1.
+    """Return the folder of the package `musicnn`, which is not imported because it needs TensorFlow 1.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     found = importlib.util.find_spec(PACKAGE)
     if found is None:
@@ -35,10 +35,10 @@ def musicnn_folder():
 
 
 class Musicnn:
-    """Embeds sounds by the penultimate layer of musicnn, 200 features.
+    """Embeds sounds with the penultimate layer of musicnn, 200 features.
 
-    It was trained on windows of 3 s. Its features are pooled over time, so it takes clips of any length: each is one window,
-    neither padded nor cut. Sounds of another rate are resampled to its 16 kHz.
+    musicnn was trained on windows of 3 s. As its features are pooled over time, it takes clips of any length; each clip is one
+    window, neither padded nor cut. Sounds with another sample rate are resampled to its 16 kHz.
 
     Raises:
         InputError: the package `musicnn` is not installed.
@@ -65,7 +65,7 @@ class Musicnn:
 
 
 def log_mel(audio):
-    """Return what musicnn hears, log10(1 + 1e4 power) of 96 mel bins: `(batch, samples)` -> `(batch, frames, 96)`."""
+    """Return musicnn's input, log10(1 + 1e4 power) of 96 mel bins: `(batch, samples)` -> `(batch, frames, 96)`."""
     padded = tf.pad(audio, [[0, 0], [FFT_SAMPLES // 2, FFT_SAMPLES // 2]])
     power = tf.square(tf.abs(tf.signal.stft(padded, FFT_SAMPLES, HOP_SAMPLES)))
     filters = librosa.filters.mel(sr=RATE_HZ, n_fft=FFT_SAMPLES, n_mels=BINS).T
@@ -76,10 +76,10 @@ def musicnn_network(checkpoint):
     """Return musicnn up to its penultimate layer: `(batch, frames, 96)` -> `(batch, 200)`.
 
     Args:
-        checkpoint: the reader of a TensorFlow 1 checkpoint of it.
+        checkpoint: reader of musicnn's TensorFlow 1 checkpoint.
     """
     layers = keras.layers
-    counts = {"conv2d": 0, "batch_normalization": 0, "dense": 0}  # the checkpoint numbers variables by their order
+    counts = {"conv2d": 0, "batch_normalization": 0, "dense": 0}  # the checkpoint numbers variables in order
 
     def applied(layer, kind, names, x):
         y = layer(x)
@@ -110,5 +110,5 @@ def musicnn_network(checkpoint):
         middle.append(y if len(middle) == 1 else y + middle[-1])
     y = layers.Concatenate()(middle)
     pooled = [layers.Reshape((-1, 1))(pool()(y)) for pool in (layers.GlobalMaxPooling1D, layers.GlobalAveragePooling1D)]
-    y = normalised(layers.Flatten()(layers.Concatenate()(pooled)))  # the greatest and the mean of each feature in turn
+    y = normalised(layers.Flatten()(layers.Concatenate()(pooled)))  # maximum and mean of each feature, interleaved
     return keras.Model(levels, normalised(applied(layers.Dense(200, activation="relu"), "dense", ("kernel", "bias"), y)))

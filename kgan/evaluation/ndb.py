@@ -11,12 +11,12 @@ SIGNIFICANCE = 0.05
 
 
 class Bins:
-    """Real sounds sorted into bins by k-means, to see which bins a generator fills too often or too rarely.
+    """Bins of real sounds by k-means, to find which bins a generator fills too often or too rarely.
 
     Args:
         features: float `(count, features)` of real sounds.
-        bins: how many; no more than a fifth of the sounds, so that each bin can hold a few.
-        seed: of k-means.
+        bins: number of bins, limited to a fifth of the number of sounds, so that a bin can hold several.
+        seed: seed of k-means.
 
     Raises:
         InputError: there are fewer than five sounds.
@@ -32,10 +32,10 @@ class Bins:
         self.count = self._k_means.n_clusters
 
     def differing_share(self, features):
-        """Return NDB/k: the share of bins whose proportion of `features` differs from that of the real sounds.
+        """Return NDB/k: the share of bins whose proportion of `features` differs significantly from that of the real sounds.
 
-        Significantly so, at 5 %, by the two-proportion z-test. Two sets from one distribution score about 0.05; the more
-        sounds, the smaller a difference it finds.
+        The two-proportion z-test is used at a significance level of 5 %. Two sets from the same distribution score about 0.05.
+        With more sounds, smaller differences are significant.
         """
         filled = self._k_means.predict(np.asarray(features, np.float32))
         counts = (np.bincount(labels, minlength=self.count) for labels in (self._labels, filled))
@@ -43,10 +43,10 @@ class Bins:
 
 
 def two_proportion_p_values(counts_a, counts_b):
-    """Return for each bin the probability of so different proportions, were both sets from one distribution.
+    """Return the p-value of each bin: the probability of such a difference if both sets have the same distribution.
 
     Args:
-        counts_a, counts_b: how many of each set lie in each bin.
+        counts_a, counts_b: number of members of each set in each bin.
     """
     total_a, total_b = counts_a.sum(), counts_b.sum()
     pooled = (counts_a + counts_b) / (total_a + total_b)

@@ -1,4 +1,4 @@
-"""Pitch: whether it is the one asked for, and whether there is one."""
+"""Pitch scores: whether sounds have a clear pitch, and whether it is the requested one."""
 
 import numpy as np
 from scipy.special import entr
@@ -6,15 +6,15 @@ from scipy.special import entr
 from kgan.audio.pitch import CLEAR_HARMONICITY, estimate_pitch, midi_to_hz
 
 IN_TUNE_CENTS = 50.0
-HIGHEST_HZ = 2100.0  # where no pitch was asked for
+HIGHEST_HZ = 2100.0  # highest fundamental to search for, if no pitch was requested
 
 
 def pitch_accuracy(probabilities: np.ndarray, pitches: np.ndarray) -> float:
-    """Return the share of sounds in which a classifier finds the pitch that was asked for.
+    """Return the share of sounds in which a classifier finds the requested pitch.
 
     Args:
         probabilities: `(count, 128)`, one for each MIDI pitch.
-        pitches: MIDI pitches asked for, `(count,)`.
+        pitches: requested MIDI pitches, `(count,)`.
 
     Returns:
         The share, from 0 to 1.
@@ -25,10 +25,10 @@ def pitch_accuracy(probabilities: np.ndarray, pitches: np.ndarray) -> float:
 
 
 def pitch_entropy(probabilities: np.ndarray) -> float:
-    """Return the mean entropy, in nats, of a classifier's pitches of a sound: 0 where it is sure of each.
+    """Return the mean entropy, in nats, of a classifier's pitch predictions: 0 if it is certain of each.
 
     Args:
-        probabilities: `(count, 128)`.
+        probabilities: `(count, 128)`, one for each MIDI pitch.
 
     Returns:
         The entropy, from 0 to log 128.
@@ -39,15 +39,16 @@ def pitch_entropy(probabilities: np.ndarray) -> float:
 
 
 def pitchedness(audio, sample_rate_hz, pitches=None):
-    """Return what the autocorrelation tells of sounds, by no classifier.
+    """Return pitch scores from the autocorrelation of sounds, without a classifier.
 
     Args:
         audio: float `(count, samples)`, at least 0.128 s.
         sample_rate_hz: samples per second.
-        pitches: MIDI pitches asked for, `(count,)`; None where none were.
+        pitches: requested MIDI pitches, `(count,)`; None if there are none.
 
     Returns:
-        `harmonicity`, its median; `pitched`, the share above 0.9; and `in_tune`, the share within 50 cents of `pitches`.
+        A dictionary: `harmonicity` is the median, `pitched` the share of sounds with a harmonicity above 0.9, and `in_tune` the
+        share within 50 cents of `pitches`.
     """
     found = _found(audio, sample_rate_hz, pitches)
     scores = {
@@ -60,7 +61,7 @@ def pitchedness(audio, sample_rate_hz, pitches=None):
 
 
 def in_tune(audio, sample_rate_hz, pitches):
-    """Return whether each sound is within 50 cents of its pitch, bool `(count,)`; arguments as those of `pitchedness`."""
+    """Return whether each sound is within 50 cents of its pitch, bool `(count,)`; for the arguments see `pitchedness`."""
     return _is_near(_found(audio, sample_rate_hz, pitches).frequency_hz, pitches)
 
 
@@ -71,4 +72,4 @@ def _found(audio, sample_rate_hz, pitches):
 
 def _is_near(frequency_hz, pitches):
     cents = 1200 * np.log2(frequency_hz / 440) - 100 * (np.asarray(pitches) - 69)
-    return np.abs(cents) < IN_TUNE_CENTS  # NaN, of a silent sound, is not
+    return np.abs(cents) < IN_TUNE_CENTS  # False for the NaN of a silent sound

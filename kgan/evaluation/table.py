@@ -1,4 +1,4 @@
-"""The table of an evaluation: Markdown, CSV, JSON and a picture."""
+"""The table of an evaluation, as Markdown, CSV, JSON and a picture."""
 
 import csv
 import io
@@ -14,18 +14,18 @@ from kgan.text import in_markdown, printable
 
 REAL_TRAIN, REAL_TEST = "Real (train)", "Real (test)"
 SUFFIXES = (".md", ".csv", ".json", ".png")
-LABELS_SHOWN = 24  # of a table by label
-BY_LABEL = "_by_label"  # after the name of a score: `{label: score}`
+LABELS_SHOWN = 24  # maximum number of labels in a table by label
+BY_LABEL = "_by_label"  # suffix of a score's name for `{label: score}`
 
 
 class Column(NamedTuple):
     """How a score is shown.
 
     Attributes:
-        heading: of its column.
-        digits: format of a number.
-        better: 1 where more is better, -1 where less is, 0 where the nearest to real is.
-        relative: the row of real sounds the ratio to which follows in brackets; None for none.
+        heading: heading of the column.
+        digits: number format.
+        better: 1 if more is better, -1 if less is better, 0 if nearer to real sounds is better.
+        relative: row of real sounds; the ratio to it is shown in brackets. None for no ratio.
     """
 
     heading: str
@@ -63,7 +63,7 @@ def check_new(path):
     """Return the paths of a table's four files.
 
     Raises:
-        InputError: one exists; nothing is overwritten. Or the suffix is none of theirs.
+        InputError: one of them exists, as nothing is overwritten, or the suffix is not one of theirs.
     """
     path = Path(path).expanduser()
     if path.suffix not in SUFFIXES:
@@ -97,7 +97,7 @@ def read_table(path):
     """Return the result in a table's JSON file.
 
     Raises:
-        InputError: it is none.
+        InputError: the file is not a table's JSON file.
     """
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def read_table(path):
 
 
 def to_markdown(result):
-    """Return the table, below it those of scores by label, and what its numbers depend on."""
+    """Return the table, followed by tables of scores by label and by a description of the settings."""
     columns = _columns(result)
     counts = [("Iterations", "iterations"), ("Sounds", "count")]
     counts = [(heading, name) for heading, name in counts if any(name in row for row in result["rows"])]
@@ -121,7 +121,7 @@ def to_markdown(result):
 
 
 def describe(result):
-    """Return the sentences that a table needs to be read."""
+    """Return the sentences that explain a table."""
     settings, classifier = result["settings"], result["classifier"]
     compared = f"of {settings['compared']:,} sounds each, compared with {settings['references']:,} training sounds."
     if "inception" in settings["metrics"]:
@@ -143,7 +143,7 @@ def describe(result):
 
 
 def to_csv(result):
-    """Return the rows with all digits, but for what is told of each label: that is in the JSON file."""
+    """Return the rows with all digits, without the scores by label, which are in the JSON file."""
     names = dict.fromkeys(name for row in result["rows"] for name in row)
     names = [name for name in names if name != "warnings" and not name.endswith(BY_LABEL)]
     text = io.StringIO(newline="")
@@ -154,7 +154,7 @@ def to_csv(result):
 
 
 def to_png(result):
-    """Return the bytes of a PNG: a panel for each score, a bar for each row, and a line at the real test sounds' score."""
+    """Return a PNG's bytes: a panel for each score, with a bar for each row and a line at the score of real test sounds."""
     from matplotlib.figure import Figure
 
     columns, rows = _columns(result), result["rows"]
@@ -181,13 +181,13 @@ def to_png(result):
 
 
 def curves(runs, real=None, best_step=None, over="step"):
-    """Return a picture of how scores change: a panel for each that all rows have, a line for each run.
+    """Return a picture of scores over time: a panel for each score that all rows have, with a line for each run.
 
     Args:
-        runs: `{name: rows}`, dictionaries that hold scores and `over`.
-        real: scores of real sounds, `{name: value}`, drawn as lines across; None for none.
-        best_step: where to draw a mark; None for none.
-        over: what lies along the axis, `"step"`, `"minutes"` or `"cpu_minutes"`.
+        runs: `{name: rows}`; rows are dictionaries with scores and `over`.
+        real: scores of real sounds, `{name: value}`, drawn as horizontal lines; None for none.
+        best_step: step to mark; None for none.
+        over: quantity on the x axis: `"step"`, `"minutes"` or `"cpu_minutes"`.
 
     Returns:
         The bytes of a PNG.
@@ -222,7 +222,7 @@ def _columns(result):
 
 
 def _by_label(name, rows):
-    """Return the lines of a score's table by label, none where no row has it."""
+    """Return the lines of a score's table by label; none if no row has such scores."""
     told = {row["experiment"]: row[name + BY_LABEL] for row in rows if name + BY_LABEL in row}
     labels = sorted({label for values in told.values() for label in values})
     heading, shown = COLUMNS[name].heading, labels[:LABELS_SHOWN]

@@ -1,4 +1,4 @@
-"""What leaves the workshop: SavedModels, other formats, and the ways back from them to sound."""
+"""Model export and serving: SavedModels, other formats, and generating sounds from them."""
 
 from kgan.serving.client import Client
 

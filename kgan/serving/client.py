@@ -1,4 +1,4 @@
-"""Sounds from a model that TensorFlow Serving serves, over REST or gRPC."""
+"""A client for models served by TensorFlow Serving, over REST or gRPC."""
 
 import base64
 import contextlib
@@ -20,33 +20,33 @@ from kgan.audio.signal import checked_rate_hz
 from kgan.errors import InputError
 from kgan.files import new_folder, whole_folder
 
-UNAVAILABLE = (502, 503)  # of HTTP's statuses
-SOUNDS_PER_REQUEST = 64  # 256 are allowed
+UNAVAILABLE = (502, 503)  # HTTP status codes
+SOUNDS_PER_REQUEST = 64  # the server allows 256
 LARGEST_REPLY_BYTES = 2**28
-ONLY_OUTPUT = {"serving_default": "audio", "play": "audio", "wav": "wav_bytes"}  # REST leaves the name of a single one out
-ANY = -1  # in place of a label: the server draws it
-BACKOFF_S = 0.5  # the pause between repetitions, twice as long each time; over REST the first is made at once
+ONLY_OUTPUT = {"serving_default": "audio", "play": "audio", "wav": "wav_bytes"}  # REST omits the name of a single output
+ANY = -1  # instead of a label: the server draws one
+BACKOFF_S = 0.5  # pause before a retry, doubled each time; over REST the first retry is immediate
 REFUSALS = ("INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "UNAUTHENTICATED")
 REFUSALS += ("PERMISSION_DENIED",)
 
 
 class Client:
-    """Asks a server for sounds, with the methods that a `kgan.Synthesizer` has here.
+    """Requests sounds from a server, with the same methods as a local `kgan.Synthesizer`.
 
-    A request that finds the server unavailable is repeated; one that it refuses is not, but for sounds from a seed, once, where
-    the model wants labels that were not given: any will do. Any number of latents is taken, and sent 64 at a time. What
-    `labels` a conditional model takes, its model card says.
+    A request is retried if the server is unavailable, but not if the server refuses it. There is one exception: if sounds are
+    requested from a seed and the model needs labels that were not given, the request is repeated once with any labels. There
+    may be any number of latents; they are sent 64 at a time. The model card lists the `labels` of a conditional model.
 
     Args:
         address: `http://host:8501` or `https://...` for REST; `grpc://host:8500` or `grpcs://...` for gRPC, which is faster
             and needs the package tensorflow-serving-api: `pip install "kgan[serve]"`.
-        model: the model's name there, with `/versions/2` for one version instead of the newest.
-        timeout_s: over gRPC the seconds that a request may take, repetitions included; over REST the longest silence.
-        retries: how often a request is repeated while the server is unavailable; gRPC allows 4.
+        model: the model's name on the server, followed by `/versions/2` for a particular version instead of the latest.
+        timeout_s: over gRPC, the seconds that a request may take, including retries; over REST, the longest time without data.
+        retries: maximum number of retries while the server is unavailable; gRPC allows 4.
 
     Raises:
-        InputError: the address is none of these, the model's name is empty, its version is no number, `timeout_s` is not above
-            0, `retries` is negative, or gRPC lacks its package.
+        InputError: the address has another form, the model's name is empty, its version is not a number, `timeout_s` is not
+            above 0, `retries` is negative, or the package for gRPC is missing.
 
     Example:
         >>> client = Client("http://localhost:8501")
@@ -73,8 +73,8 @@ class Client:
         if timeout_s <= 0 or retries < 0:
             raise InputError(f"`timeout_s` must be above 0 and `retries` at least 0. Received: {timeout_s}, {retries}")
         self._transport = transport(parts, model, timeout_s, retries)
-        self._any = {}  # a label of each kind that the server is known to want
-        self._clip = None  # what is known of its sounds: the sample rate, and their duration in seconds
+        self._any = {}  # `ANY` for each kind of label that the server is known to need
+        self._clip = None  # sample rate and duration in seconds of the server's sounds, once known
 
     def generate(
         self,
@@ -85,25 +85,25 @@ class Client:
         seed: int = 0,
         progress: bool = False,
     ) -> np.ndarray:
-        """Return the sounds that the server makes of latents, or of a seed.
+        """Generate sounds on the server, from latents or from a seed.
 
         Args:
             latents: float32 `(count, latent_dim)`; None lets the server draw them.
-            labels: `{kind: values}` for a conditional model: with latents an integer for all or one for each, and none may be
-                missing; without, one integer for all, where -1, or none, is any.
-            count: how many sounds, 1 to 256, to make where the server draws latents; None makes one.
-            seed: of the server's draws. A sound depends on it and on its index alone. A server that joins requests to batches
-                refuses seeds.
-            progress: whether to show a bar of the requests that latents take.
+            labels: `{kind: values}` for a conditional model. With latents: one integer for all sounds or one for each, and no
+                kind may be missing. Without latents: one integer for all sounds; -1 or a missing kind means any.
+            count: number of sounds, 1 to 256, if the server draws the latents; None makes one.
+            seed: seed for the server. A sound depends only on the seed and on its index. A server that joins requests into
+                batches refuses seeds.
+            progress: whether to show a progress bar of the requests for latents.
 
         Returns:
             Audio, float32 `(count, samples[, channels])` in [-1, 1].
 
         Raises:
-            InputError: latents, labels, count or seed are not of these forms, there is a count beside latents, the server
-                refused the request, its reason being in the message, or what it serves is not a model that kgan exported.
-            ConnectionError: the server could not be reached, failed, or is still unavailable after all repetitions.
-            TimeoutError: it did not answer in time.
+            InputError: latents, labels, count or seed have another form, both count and latents are given, the server refused
+                the request (the message says why), or the served model was not exported by kgan.
+            ConnectionError: the server could not be reached, failed, or is still unavailable after all retries.
+            TimeoutError: the server did not answer in time.
         """
         if latents is None:
             return self._sample(count, seed, labels)["audio"]
@@ -121,26 +121,26 @@ class Client:
         bend_semitones: ArrayLike | None = None,
         progress: bool = False,
     ) -> np.ndarray:
-        """Return notes of any pitch and duration that the server makes, see `kgan.Synthesizer.play`.
+        """Generate notes of any pitch and duration on the server, see `kgan.Synthesizer.play`.
 
-        The first call asks for a clip, too, which tells the sample rate. A server that joins requests to batches plays none.
+        The first call also requests a clip to learn the sample rate. A server that joins requests into batches plays no notes.
 
         Args:
-            latents, labels, count, seed: those of `generate`; but `pitch` is a number or `(count,)` numbers that need not be
-                whole, or trained on.
-            duration_s: of a note, release included; None for that of a clip.
-            bend_semitones: by how much the pitch is higher, `(points,)` or `(count, points)`, evenly over the duration; None
-                for a steady pitch.
-            progress: whether to show a bar of the requests, which are for eight notes.
+            latents, labels, count, seed: as in `generate`, except that `pitch` is a number, or `(count,)` numbers, that need
+                not be integers or among the training pitches.
+            duration_s: duration of a note, including the release; None for that of a clip.
+            bend_semitones: pitch offset, `(points,)` or `(count, points)`, spread evenly over the duration; None for a steady
+                pitch.
+            progress: whether to show a progress bar of the requests, each for eight notes.
 
         Returns:
             Audio, float32 `(count, samples[, channels])` in [-1, 1].
 
         Raises:
-            InputError: the model plays no notes, a pitch is not from 0 to 127, a duration not above 0 and at most 60 s, a bend
-                not finite, there are not as many pitches or bends as latents; or as by `generate`.
-            ConnectionError: as by `generate`.
-            TimeoutError: as by `generate`.
+            InputError: the model plays no notes, a pitch is not from 0 to 127, a duration is not above 0 and at most 60 s, a
+                bend is not finite, the number of pitches or bends differs from that of latents; or as in `generate`.
+            ConnectionError: as in `generate`.
+            TimeoutError: as in `generate`.
         """
         sample_rate_hz, clip_s = self._clip = self._clip or self._clip_of_server()
         asked = dict(labels or {})
@@ -173,17 +173,17 @@ class Client:
         """Write 16-bit WAV files to a new folder and return their paths.
 
         Args:
-            folder: it must not exist.
-            latents, labels, count, seed, progress: those of `generate`.
-            sample_rate_hz: of the files, 1 to 384,000, resampled here; None for that of the server's.
+            folder: the folder; it must not exist.
+            latents, labels, count, seed, progress: as in `generate`.
+            sample_rate_hz: sample rate of the files, 1 to 384,000; the client resamples. None for the server's rate.
 
         Returns:
-            A path for each sound, `0000.wav` in the folder being the first.
+            A path for each sound; the first is `0000.wav` in the folder.
 
         Raises:
-            InputError: the folder exists, the rate is another, or as by `generate`.
-            ConnectionError: as by `generate`.
-            TimeoutError: as by `generate`.
+            InputError: the folder exists, the sample rate is out of range, or as in `generate`.
+            ConnectionError: as in `generate`.
+            TimeoutError: as in `generate`.
         """
         folder = new_folder(folder)
         file_rate_hz = None if sample_rate_hz is None else checked_rate_hz(sample_rate_hz)
@@ -214,7 +214,7 @@ class Client:
         self.close()
 
     def _sample(self, count, seed, labels):
-        """Return `{"audio", "latents"}` and the labels, int32 `(count,)`."""
+        """Return a dictionary of `audio`, `latents` and the labels, int32 `(count,)`."""
         count = 1 if count is None else count
         try:
             inputs = {"count": np.array(operator.index(count), np.int32), "seed": np.array(operator.index(seed), np.int64)}
@@ -244,7 +244,7 @@ class Client:
         return header.samplerate, header.frames / header.samplerate
 
     def _kinds(self):
-        """Return the labels that `sample` takes; None where the server does not tell."""
+        """Return the labels that `sample` takes; None if the server does not say."""
         try:
             return self._transport.inputs("sample") - {"count", "seed"}
         except (InputError, OSError):
@@ -283,7 +283,7 @@ def _latent_values(latents):
 
 
 def _label_values(labels, count=None):
-    """Return labels as int32: scalars, or `(count,)`."""
+    """Return labels as int32: scalars or, with a count, `(count,)`."""
     rule = f"an integer, or {count} of them" if count else "one integer for all sounds; give latents to have one for each"
     found = {}
     for kind, asked in (labels or {}).items():
@@ -295,7 +295,10 @@ def _label_values(labels, count=None):
 
 
 class _Rest:
-    """Reference: TensorFlow Serving, "RESTful API". https://www.tensorflow.org/tfx/serving/api_rest"""
+    """Requests over REST.
+
+    Reference: TensorFlow Serving, "RESTful API". https://www.tensorflow.org/tfx/serving/api_rest
+    """
 
     def __init__(self, parts, model, timeout_s, retries):
         import requests
@@ -306,11 +309,11 @@ class _Rest:
         self._session = requests.Session()
         unavailable = Retry(
             total=retries,
-            read=False,  # an error at once
+            read=False,  # fail at once
             backoff_factor=BACKOFF_S,
             status_forcelist=UNAVAILABLE,
             allowed_methods=None,
-            respect_retry_after_header=False,  # it would be obeyed past any limit of time
+            respect_retry_after_header=False,  # it could exceed any time limit
             raise_on_status=False,
         )
         for scheme in ("http://", "https://"):
@@ -375,7 +378,10 @@ def _decoded(values):
 
 
 class _Grpc:
-    """Reference: TensorFlow Serving, apis/prediction_service.proto."""
+    """Requests over gRPC.
+
+    Reference: TensorFlow Serving, apis/prediction_service.proto.
+    """
 
     def __init__(self, parts, model, timeout_s, retries):
         try:

@@ -1,4 +1,4 @@
-"""A generator in formats other than TensorFlow's: ONNX and LiteRT, each run and compared before it is kept."""
+"""Export of a generator to ONNX and LiteRT. Each file is run and compared with the generator before it is kept."""
 
 import importlib.util
 import logging
@@ -13,8 +13,8 @@ from kgan.files import whole_file
 from kgan.serving.saved_model import save_functions
 
 TESTED_SOUNDS = 4
-LARGEST_ERROR = 0.02  # root mean square of the difference, of the sound's: 34 dB below it
-TINY_LEVEL = 1e-6  # of a sound that is silent
+LARGEST_ERROR = 0.02  # RMS of the difference relative to the sound's RMS: -34 dB
+TINY_LEVEL = 1e-6  # level that is assumed for silent sounds
 ONNX_OPSET = 18
 
 
@@ -22,9 +22,9 @@ class Conversion(NamedTuple):
     """A file in another format.
 
     Attributes:
-        file: its name.
-        size_bytes: its size.
-        difference: of its sounds from the synthesizer's, the largest of all samples; NaN where none could be made.
+        file: name of the file.
+        size_bytes: size of the file.
+        difference: largest absolute difference of a sample from the synthesizer's; NaN if no sounds could be made.
         refusal: why the file was not kept; None if it was.
     """
 
@@ -35,18 +35,18 @@ class Conversion(NamedTuple):
 
 
 def write_formats(synthesizer, folder, name, formats):
-    """Write `NAME.onnx` and `NAME.tflite`, and as `NAME_float16` with weights stored in half the bytes.
+    """Write `NAME.onnx` and `NAME.tflite`, and `NAME_float16` versions with weights stored in half the bytes.
 
-    All take `latents` float32 `(batch, latent_dim)`, and labels such as `pitch`, int32 `(batch,)`, where there are any, and
-    return `audio` float32 `(batch, samples[, channels])`, computed in float32. They check no input and have no seed: neither
-    assertions nor TensorFlow's random numbers convert. A converter that succeeds proves nothing, so each file makes four
-    sounds, and is kept if they are the synthesizer's to within 34 dB.
+    All models take `latents` float32 `(batch, latent_dim)` and the labels, if any, such as `pitch`, int32 `(batch,)`. They
+    return `audio` float32 `(batch, samples[, channels])`, computed in float32. They do not check their input and take no seed,
+    because neither assertions nor TensorFlow's random numbers can be converted. A successful conversion may still be wrong, so
+    each model generates four sounds; it is kept if they differ from the synthesizer's by at most 2 % of their level (-34 dB).
 
     Args:
         synthesizer: a `GANSynthesizer`.
-        folder: where to, an existing folder.
-        name: how the files' names begin.
-        formats: names, of `FORMATS`.
+        folder: an existing folder for the files.
+        name: start of the file names.
+        formats: names out of `FORMATS`.
 
     Returns:
         A list of `Conversion`, two for each format.
@@ -62,7 +62,7 @@ def write_formats(synthesizer, folder, name, formats):
             try:
                 model = convert(synthesizer, half)
                 conversion = _compared(file, len(model), run(model, inputs), expected)
-            except Exception as error:  # what a converter raises depends on the converter
+            except Exception as error:  # each converter raises its own errors
                 conversion = Conversion(file, 0, np.nan, " ".join(str(error).split())[:300])
             if not conversion.refusal:
                 with whole_file(folder / file) as scratch:
@@ -72,7 +72,7 @@ def write_formats(synthesizer, folder, name, formats):
 
 
 def check_formats(formats):
-    """Raise an error before any work is done.
+    """Check formats before any work is done.
 
     Raises:
         InputError: a name is not one of `FORMATS`, or a package that it needs is not installed.
@@ -91,7 +91,7 @@ def _compared(file, size_bytes, audio, expected):
     axes = tuple(range(1, expected.ndim))
     levels = np.maximum(np.square(expected).mean(axis=axes), TINY_LEVEL**2)
     error = np.sqrt(np.square(audio - expected).mean(axis=axes) / levels).max()
-    if not error <= LARGEST_ERROR:  # NaN is none
+    if not error <= LARGEST_ERROR:  # also true for NaN
         refusal = f"its sounds differ from the run's by {error:.0%} of their level; allowed is {LARGEST_ERROR:.0%}"
         if not np.isfinite(audio).all():
             refusal = "its sounds are not finite"
@@ -110,7 +110,7 @@ def _to_onnx(synthesizer, half):
 
 
 def _halve(graph, generator):
-    """Store the generator's weights as float16. Those of the way back from a representation need all their bits."""
+    """Store the generator's weights as float16. The weights of the decoder need full precision."""
     from onnx import TensorProto, helper, numpy_helper
 
     known = {_fingerprint(weight.numpy()) for weight in generator.weights if weight.shape.num_elements() > 1}
@@ -127,7 +127,7 @@ def _halve(graph, generator):
 
 
 def _fingerprint(values):
-    """Return what is the same for an array that a converter has transposed or reshaped."""
+    """Return a fingerprint of an array that does not change if a converter transposes or reshapes it."""
     return values.size, float(np.sort(values, axis=None).astype(np.float64) @ np.arange(values.size))
 
 
@@ -155,7 +155,7 @@ def _run_litert(model, inputs):
     return runner(**inputs)["audio"]
 
 
-FORMATS = {  # name: suffix, packages, way there, way to run it
+FORMATS = {  # name: suffix, packages, converter, function that runs the model
     "onnx": ("onnx", ("tf2onnx", "onnxruntime"), _to_onnx, _run_onnx),
     "litert": ("tflite", ("ai_edge_litert",), _to_litert, _run_litert),
 }

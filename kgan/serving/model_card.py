@@ -1,4 +1,4 @@
-"""The model card: what an exported generator is, for whoever finds its folder."""
+"""The model card, which describes an exported generator."""
 
 import json
 import shlex
@@ -16,14 +16,14 @@ def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=N
     """Return a model card as Markdown.
 
     Args:
-        name: of the model.
+        name: name of the model.
         config: the run's configuration, as nested dictionaries.
-        step: iterations trained.
+        step: number of training iterations.
         parameters: number of the generator's weights.
-        size_bytes: of the SavedModel.
-        sounds: number of sounds it was trained on; None where that is not known.
-        scores: `{name: value}` of its last evaluation; None without any.
-        labels: the `Labels` that it is asked for; None for none.
+        size_bytes: size of the SavedModel.
+        sounds: number of sounds it was trained on; None if unknown.
+        scores: `{name: value}` of its last evaluation; None if there was none.
+        labels: the `Labels` that it takes; None for none.
 
     Reference: Mitchell et al. 2019, "Model Cards for Model Reporting". https://arxiv.org/abs/1810.03993
     """
@@ -79,5 +79,5 @@ audio = model.signatures["sample"](count=tf.constant(4), seed=tf.constant(7, tf.
 
 
 def _quoted(path):
-    """Return a path as a shell takes it, in one line."""
+    """Return a path quoted for a shell, on one line."""
     return shlex.quote(one_line(path))

@@ -1,4 +1,4 @@
-"""SavedModels: written for TensorFlow Serving, read back without the code that trained them."""
+"""SavedModels: export for TensorFlow Serving, and loading without the code that trained the model."""
 
 import contextlib
 import json
@@ -20,43 +20,42 @@ from kgan.serving.warmup import write_warmup_requests
 from kgan.synthesizer import Synthesizer, item_latents
 from kgan.text import one_line
 
-CONFIG_FILE = "assets/config.yaml"  # the run's own: --config takes it
+CONFIG_FILE = "assets/config.yaml"  # the run's configuration, usable with --config
 GENERATOR_FILE = "assets/generator.yaml"
 CARD_FILE = "MODEL_CARD.md"
 SIGNATURES = ("serving_default", "sample", "wav")
-LARGEST_REQUEST = 256  # sounds: what a request may cost in time and memory
+LARGEST_REQUEST = 256  # sounds; limits the time and memory of a request
 
 
 def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=None, half=False):
-    """Write the next version of a SavedModel, `folder/1`, `folder/2`, ...; earlier versions are not touched.
+    """Write the next version of a SavedModel, `folder/1`, `folder/2`, ...; earlier versions are not changed.
 
-    Signatures, each returning a dictionary:
+    Signatures, each of which returns a dictionary:
         `serving_default`: `latents` float32 `(batch, latent_dim)` -> `audio` float32 `(batch, samples[, channels])`.
-        `sample`: `count` int32 and `seed` int64, scalars -> `audio` and the `latents` it was made of; a sound depends on
-            the seed and its index alone.
-        `wav`: as `serving_default`, -> `wav_bytes`, the bytes of a 16-bit WAV file for each. (By this ending the server knows
-            that JSON needs them in base 64.)
+        `sample`: `count` int32 and `seed` int64, scalars -> `audio` and the `latents` it was made from; a sound depends only
+            on the seed and its index.
+        `wav`: as `serving_default` -> `wav_bytes`, the bytes of a 16-bit WAV file for each sound. (The suffix `_bytes` makes
+            the server encode them as base64 in JSON.)
 
-    A conditional generator's also take its labels, such as `pitch`, int32: `serving_default` and `wav` one for each sound,
-    `(batch,)`; `sample` a scalar, -1 for any, and it returns what they were.
+    The signatures of a conditional generator also take its labels, such as `pitch`, int32: `serving_default` and `wav` one
+    for each sound, `(batch,)`; `sample` a scalar, -1 for any. `sample` also returns the labels.
 
-    A generator over harmonic plus noise has a fourth, `play`: `latents`, `pitch` float32 `(batch,)`, which need not be whole,
-    `duration_s` float32, a scalar, `bend_semitones` float32 `(batch, points)`, and the other labels -> `audio`.
+    A harmonic-plus-noise generator has a fourth signature, `play`: `latents`, `pitch` float32 `(batch,)` (not necessarily
+    integers), `duration_s` float32, a scalar, `bend_semitones` float32 `(batch, points)`, and the other labels -> `audio`.
 
-    A request is for 1 to 256 sounds, of finite latents; the graph itself refuses others. It holds stock operations alone, so
-    `tf.saved_model.load` needs no kgan. `assets/config.yaml` says how it was trained, `assets/generator.yaml` for how many
-    iterations and on which labels,
-    `MODEL_CARD.md` what it is. Where the package tensorflow-serving-api is installed, warm-up requests for the server are
-    added.
+    The graph accepts only requests for 1 to 256 sounds with finite latents. It contains only standard operations, so
+    `tf.saved_model.load` works without kgan. `assets/config.yaml` holds the training configuration, `assets/generator.yaml` the
+    number of iterations and the labels, and `MODEL_CARD.md` a description. If the package tensorflow-serving-api is
+    installed, warm-up requests for the server are added.
 
     Args:
         synthesizer: a `GANSynthesizer`.
         config_yaml: text of the run's configuration.
         folder: the model's folder; its name is the model's name for TensorFlow Serving.
-        sounds: number of sounds it was trained on, for the model card; None where that is not known.
-        scores: `{name: value}` of its last evaluation, for the model card; None without any.
-        half: whether the network's weights are stored as float16, in half the bytes; sounds are computed in float32 all the
-            same, from weights rounded to 11 bits.
+        sounds: number of sounds it was trained on, for the model card; None if unknown.
+        scores: `{name: value}` of its last evaluation, for the model card; None if there was none.
+        half: whether to store the network's weights as float16, which halves their size. Sounds are still computed in
+            float32, from weights rounded to 11 bits.
 
     Returns:
         The version's folder, a `Path`.
@@ -64,7 +63,7 @@ def export_saved_model(synthesizer, config_yaml, folder, sounds=None, scores=Non
     Raises:
         InputError: the folder cannot be written, its path is not UTF-8, or the disk is full.
     """
-    folder = Path(folder).expanduser().resolve()  # its name is the model's
+    folder = Path(folder).expanduser().resolve()  # resolved, because its name is the model's name
     model_name = Path(tensorflow_path(folder)).name
     version = folder / str(max(_versions(folder), default=0) + 1)
     try:
@@ -130,11 +129,11 @@ def _write(synthesizer, folder, half):
 
 
 def save_functions(synthesizer, functions, folder, stored=None):
-    """Write functions that use a synthesizer as the signatures of a SavedModel, without checks, card and configuration.
+    """Write functions that use a synthesizer as signatures of a SavedModel, without checks, model card or configuration.
 
-    `stored` are the variables that hold the weights, if not the network's and the representation's own.
+    `stored` are the variables that hold the weights; None for those of the network and the representation.
 
-    (`keras.export.ExportArchive` stores every weight twice.)
+    (`keras.export.ExportArchive` would store every weight twice.)
     """
     module = tf.Module()
     weights = (*synthesizer.generator.weights, *synthesizer.representation.weights)
@@ -143,7 +142,7 @@ def save_functions(synthesizer, functions, folder, stored=None):
 
 
 def _checked(synthesizer, latents, *given):
-    """Return latents and labels, or let the graph fail and say why: a server does not compare shapes."""
+    """Return latents and labels; make the graph fail with a reason if they are invalid, as a server does not check shapes."""
     specs, labels = synthesizer.input_signature, synthesizer.labels
     latents, *given = [tf.ensure_shape(each, spec.shape) for each, spec in zip((latents, *given), specs, strict=True)]
     count = tf.shape(latents)[0]
@@ -160,7 +159,7 @@ def _checked(synthesizer, latents, *given):
 
 
 def _checked_notes(synthesizer, latents, pitch, duration_s, bend_semitones, *given):
-    """Return what `play` takes, or let the graph fail and say why."""
+    """Return the inputs of `play`; make the graph fail with a reason if they are invalid."""
     labels = synthesizer.labels
     latents = tf.ensure_shape(latents, [None, synthesizer.latent_dim])
     others = dict(zip((kind for kind in labels.kinds if kind != "pitch"), given, strict=True))
@@ -183,7 +182,7 @@ def _checked_notes(synthesizer, latents, pitch, duration_s, bend_semitones, *giv
 
 
 def _label_rules(labels, given, *others):
-    """Return assertions that values, scalars or `(batch,)`, are among those that the generator was trained on, or `others`."""
+    """Return assertions that values, scalars or `(batch,)`, are among the generator's training labels or `others`."""
     rules = []
     for kind, values in given.items():
         known = tf.constant([*labels.values[kind], *others], tf.int32)
@@ -201,16 +200,16 @@ class SavedSynthesizer(Synthesizer):
     """The synthesizer of a SavedModel that `export_saved_model` wrote.
 
     Args:
-        folder: a version's folder, or the folder of versions, of which the highest is taken.
+        folder: folder of a version, or of all versions, of which the highest is loaded.
 
     Raises:
-        InputError: there is no SavedModel, or it is not one of kgan's.
+        InputError: there is no SavedModel, or kgan did not export it.
     """
 
     def __init__(self, folder):
         folder = saved_model_version(folder)
         try:
-            # A complete read first: a model of another origin should not get as far as TensorFlow's loader.
+            # Read these first, so that a model from elsewhere does not reach TensorFlow's loader.
             config, facts = (_read(folder / name) for name in (CONFIG_FILE, GENERATOR_FILE))
             self.sample_rate_hz = config["data"]["sample_rate_hz"]
             self.latent_distribution = config["gan"]["latent_distribution"]
@@ -222,7 +221,7 @@ class SavedSynthesizer(Synthesizer):
         try:
             with _plain_path(folder) as path:
                 self._loaded = tf.saved_model.load(path)
-        except Exception as error:  # what the loader raises depends on what is broken
+        except Exception as error:  # the loader raises many kinds of errors
             raise _not_ours(folder, " ".join(str(error).split())) from error
         missing = set(SIGNATURES) - set(self._loaded.signatures)
         if missing:
@@ -248,7 +247,7 @@ class SavedSynthesizer(Synthesizer):
 
 @contextlib.contextmanager
 def _plain_path(folder):
-    """Yield a path of a folder for TensorFlow's loader, which takes names for patterns and knows those in UTF-8 alone."""
+    """Yield a path to a folder for TensorFlow's loader, which treats names as patterns and supports only UTF-8."""
     if os.sep == "\\" or not re.search("[\\[*?\\\\\ud800-\udfff]", str(folder)):
         yield str(folder)
         return
@@ -259,10 +258,10 @@ def _plain_path(folder):
 
 
 def saved_model_version(folder):
-    """Return the folder that holds `saved_model.pb`: the given one, or its highest version.
+    """Return the folder that holds `saved_model.pb`: the given folder or its highest version.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such folder.
     """
     folder = Path(folder).expanduser()
     versions = _versions(folder)
@@ -273,7 +272,7 @@ def saved_model_version(folder):
 
 
 def exported_step(folder):
-    """Return the step that the highest version was exported at, None without any."""
+    """Return the step at which the highest version was exported; None if there is no version."""
     try:
         return _read(saved_model_version(folder) / GENERATOR_FILE)["step"]
     except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError):
@@ -281,7 +280,7 @@ def exported_step(folder):
 
 
 def _read(file):
-    """Return what a YAML file holds. JSON is YAML, and 300,000 combinations of labels are read in 0.1 s in place of 20 s."""
+    """Return the content of a YAML file. Reading JSON as JSON takes 0.1 s instead of 20 s for 300,000 label combinations."""
     text = file.read_text(encoding="utf-8")
     return json.loads(text) if text.startswith("{") else yaml.safe_load(text)
 

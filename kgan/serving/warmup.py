@@ -1,4 +1,4 @@
-"""Warm-up requests: TensorFlow Serving runs them when it loads a model, so that the first caller does not wait."""
+"""Warm-up requests, which TensorFlow Serving runs when it loads a model, so that the first caller does not wait."""
 
 import tensorflow as tf
 
@@ -7,12 +7,12 @@ from kgan.labels import ANY
 
 
 def write_warmup_requests(folder, name, synthesizer):
-    """Write one request for each signature; nothing where the package tensorflow-serving-api is not installed.
+    """Write one request for each signature, but nothing if the package tensorflow-serving-api is not installed.
 
     Args:
-        folder: that of the SavedModel's version.
-        name: the model's.
-        synthesizer: the `GANSynthesizer` that was exported.
+        folder: folder of the SavedModel's version.
+        name: name of the model.
+        synthesizer: the exported `GANSynthesizer`.
 
     Reference: TensorFlow Serving, "SavedModel Warmup". https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """

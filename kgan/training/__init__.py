@@ -1,1 +1,1 @@
-"""From a configuration to a trained run folder."""
+"""Training: from a configuration to a run folder with a trained model."""

@@ -1,4 +1,4 @@
-"""From a configuration to the objects that it names. The only place that turns names into classes."""
+"""Build the objects that a configuration names. This is the only place that turns names into classes."""
 
 import dataclasses
 import inspect
@@ -28,15 +28,15 @@ from kgan.networks.vector import vector_critic, vector_generator
 from kgan.networks.wave import wave_critic, wave_generator
 from kgan.representations.representation import Representation
 
-SCORE_REFERENCES = 2_000  # real sounds that are compared with while training
-COSTLY = {"ndb"}  # not scored while training
+SCORE_REFERENCES = 2_000  # real sounds to compare with during training
+COSTLY = {"ndb"}  # not scored during training
 
 
 def build_representation(config):
-    """Return the representation, a Keras layer without statistics as yet.
+    """Return the representation, a Keras layer that has no statistics yet.
 
     Raises:
-        InputError: an option that it does not have is set, or its sizes do not fit the clip.
+        InputError: an option is set that the representation does not have, or its sizes do not fit the clip.
     """
     representation_class = pkgutil.resolve_name(REPRESENTATIONS[config.repr])
     options = _options_of(representation_class, Representation, config.representation, "representation", config.repr)
@@ -50,34 +50,34 @@ def load_sounds(config):
     """Return the sounds to train on.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no sounds.
     """
     data = config.data
     return load.load_sounds(data.source, data.split, data.labels_csv, build_clipping(config), build_filter(config))
 
 
 def build_clipping(config):
-    """Return how recordings become clips."""
+    """Return the `Clipping` that turns recordings into clips."""
     names = [field.name for field in dataclasses.fields(Clipping) if field.name != "seed"]
     return Clipping(**{name: getattr(config.data, name) for name in names}, seed=config.seed)
 
 
 def build_filter(config):
-    """Return which recordings are taken."""
+    """Return the `Filter` that selects recordings."""
     values = {field.name: getattr(config.data, field.name) for field in dataclasses.fields(Filter)}
     return Filter(**{name: None if value is None else tuple(value) for name, value in values.items()})
 
 
 def build_augmentation(config):
-    """Return the `Augmentation`, None where all of it is off.
+    """Return the `Augmentation`; None if it is off.
 
     Raises:
-        InputError: masks are asked for where there is no spectrogram.
+        InputError: masks are requested, but the representation is not a spectrogram.
     """
     augmentation = Augmentation(**config.augment.model_dump())
     if config.repr == "wave" and (augmentation.frequency_mask_bins or augmentation.time_mask_frames):
         raise InputError("Masks are for spectrograms: `augment.frequency_mask_bins` and `augment.time_mask_frames` must be 0.")
-    augmentation.of_audio(tf.zeros((1, config.data.length_samples)), tf.constant([0, 0]))  # says now what it cannot do
+    augmentation.of_audio(tf.zeros((1, config.data.length_samples)), tf.constant([0, 0]))  # fails now if it cannot be done
     return None if augmentation == Augmentation() else augmentation
 
 
@@ -85,8 +85,8 @@ def build_callbacks(names):
     """Return the user's own Keras callbacks.
 
     Args:
-        names: such as `mine:Callback`: a class that needs no arguments, or a callback, in a module that Python finds, also in
-            the working directory. None for none.
+        names: names such as `mine:Callback`, each of a callback or of a class that needs no arguments, in a module that can be
+            imported, also from the working directory. None for none.
 
     Raises:
         InputError: the module cannot be imported, or it has no such callback.
@@ -99,7 +99,7 @@ def build_callbacks(names):
             found = pkgutil.resolve_name(name)
             callback = found() if isinstance(found, type) else found
             received = f"a {type(callback).__name__}"
-        except Exception as error:  # the user's own code may raise any
+        except Exception as error:  # the user's code may raise anything
             callback, received = None, f"{type(error).__name__}: {error}"
         if not isinstance(callback, keras.callbacks.Callback):
             raise InputError(
@@ -111,10 +111,10 @@ def build_callbacks(names):
 
 
 def build_score(config, synthesizer, checkpoint, run):
-    """Return the callback `Score` and what it needs; the classifier is trained first where it is not in the cache.
+    """Return the callback `Score`. If its classifier is not in the cache, it is trained first.
 
     Raises:
-        InputError: the sounds cannot be scored, or are too few, or the score to monitor needs labels, and there are none.
+        InputError: the sounds cannot be scored, there are too few, or the monitored score needs labels that are missing.
     """
     scores = config.scores
     clipping, filters = build_clipping(config), build_filter(config)
@@ -141,12 +141,12 @@ def build_score(config, synthesizer, checkpoint, run):
 
 
 def build_gan(config, representation, labels=None):
-    """Return the GAN, compiled, with initial weights that depend on the arguments alone.
+    """Return the GAN, compiled, with initial weights that depend only on the arguments.
 
     Args:
         config: the `Config`.
-        representation: what it generates; examples of two axes are waves, of three pictures.
-        labels: the `Labels` that it is conditioned on; None for none.
+        representation: the representation to generate; examples with two axes are waveforms, with three axes images.
+        labels: the `Labels` to condition on; None for none.
 
     Raises:
         InputError: the configuration sets an option that the model does not have, or an impossible clip length.
@@ -184,7 +184,7 @@ def build_gan(config, representation, labels=None):
 
 
 def _networks(config, representation, label_width):
-    """Return generator and critic for examples of one axis, vectors, of two, waves, or of three, pictures."""
+    """Return generator and critic for examples with one axis (vectors), two (waveforms) or three (images)."""
     network, example_shape = config.network, representation.example_shape
     shared = {"dim": network.dim, "kernel_size": network.kernel_size, "weight_stddev": network.weight_stddev}
     of_generator = {"latent_dim": network.latent_dim, "activation": network.generator_activation}
@@ -218,10 +218,10 @@ def build_optimizer(optimizer, learning_rate):
 
 
 def _options_of(named_class, base, section, section_name, name, optional=frozenset()):
-    """Return the values of a configuration's section that a class takes.
+    """Return the values of a configuration section that a class accepts.
 
     Raises:
-        InputError: one is set that it does not take, or null that it needs.
+        InputError: a value is set that the class does not accept, or is null although the class needs it.
     """
     known = _parameters(named_class, base)
     options = section.model_dump()
@@ -234,6 +234,6 @@ def _options_of(named_class, base, section, section_name, name, optional=frozens
 
 
 def _parameters(named_class, base):
-    """Return the names of the arguments that a class and its bases, up to `base`, take."""
+    """Return the names of the arguments of a class and its base classes, up to `base`."""
     classes = [each for each in named_class.__mro__ if issubclass(each, base)]
     return {name for each in classes for name in inspect.signature(each).parameters}

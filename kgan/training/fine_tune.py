@@ -1,4 +1,4 @@
-"""To begin a run with the networks of another one, or of a SavedModel: a small set of sounds then suffices."""
+"""Fine-tuning: start a run from the networks of another run or a SavedModel, so that a small set of sounds suffices."""
 
 import itertools
 from pathlib import Path
@@ -15,7 +15,7 @@ from kgan.synthesizer import GANSynthesizer
 from kgan.training.build import build_gan, build_representation
 from kgan.training.run_folder import RunFolder
 
-CRITIC_STEPS = 200  # of a critic that begins anew, before the generator moves
+CRITIC_STEPS = 200  # steps of a new critic before the generator is trained
 OF_THE_RUN = BUDGET | {"training.start_from", "training.strategy", "data.source", "data.labels_csv", "data.split"}
 
 
@@ -23,28 +23,29 @@ def settings_of(source):
     """Return `{dotted name: value}` of a run's or a SavedModel's configuration, without its data and its budget.
 
     Raises:
-        InputError: it is neither.
+        InputError: the source is neither.
     """
     flat = flatten(_config_of(source).model_dump())
     return {name: value for name, value in flat.items() if name not in OF_THE_RUN}
 
 
 def start_from(source, gan, representation):
-    """Let a GAN that was just built begin with the networks of another, and its representation with the other's statistics.
+    """Initialise a new GAN with the networks of another, and its representation with the other's statistics.
 
-    The generator is the other's best one. Labels that both have are kept; a value that the other one lacks begins as the mean
-    of that label's, and a label that it lacks without an effect. Of a label that is no longer one the mean remains.
+    The source's best generator is used. Label values that both have keep their weights. A value that the source lacks starts
+    as the mean of that label's values, and a label that the source lacks starts without an effect. A label that is no longer
+    used is replaced by the mean of its values.
 
     Args:
-        source: a run folder or a SavedModel, of the same representation and networks.
+        source: a run folder or a SavedModel, with the same representation and networks.
         gan: the GAN.
         representation: its representation.
 
     Returns:
-        Whether the source had a critic. A SavedModel has none: `train_new_critic` before the generator moves.
+        Whether the source has a critic. A SavedModel has none: call `train_new_critic` before training the generator.
 
     Raises:
-        InputError: the source is neither, has no checkpoint, or other networks.
+        InputError: the source is neither, has no checkpoint, or has other networks.
     """
     other, statistics, has_critic = _load(source)
     _assign(source, representation.weights, statistics)
@@ -60,7 +61,7 @@ def start_from(source, gan, representation):
 
 
 def train_new_critic(gan, dataset):
-    """Let a new critic learn beside a generator that stays as it is."""
+    """Train a new critic while the generator stays unchanged."""
     some = itertools.islice(dataset, CRITIC_STEPS)  # a distributed dataset has no `take`
     gan.train_critic(tqdm(some, "A new critic learns", total=CRITIC_STEPS, unit="step", leave=False))
 
@@ -73,7 +74,7 @@ def _config_of(source) -> Config:
 
 
 def _load(source):
-    """Return the GAN of a run or a SavedModel, the weights of its representation, and whether its critic is trained."""
+    """Return the GAN of a run or SavedModel, the weights of its representation, and whether its critic is trained."""
     config, run = _config_of(source), RunFolder(source)
     representation = build_representation(config)
     if run.exists():
@@ -91,7 +92,7 @@ def _load(source):
 
 
 def _relabelled_generator(weights, theirs, mine, their_gain, my_gain):
-    """Return a generator's weights, the rows of its first kernel being latents and labels, for other labels."""
+    """Return a generator's weights for other labels. The rows of its first kernel are latents and labels."""
     kernel, bias, *others = weights
     latents, rows = np.split(kernel, [len(kernel) - theirs.width])
     rows = rows * their_gain
@@ -101,7 +102,7 @@ def _relabelled_generator(weights, theirs, mine, their_gain, my_gain):
 
 
 def _relabelled_critic(critic, weights, theirs, mine):
-    """Return a critic's weights, the last axis of its last layer's being the score and labels, for other labels."""
+    """Return a critic's weights for other labels. The last axis of its last layer's weights is the score and the labels."""
     mixing = _mixing(theirs, mine)
     kept = np.flatnonzero(mixing.any(axis=0))
     last_layer = [layer for layer in critic.layers if layer.weights][-1]
@@ -116,7 +117,7 @@ def _relabelled_critic(critic, weights, theirs, mine):
 
 
 def _mixing(theirs, mine):
-    """Return how much of each of their labels is in each of mine, `(theirs.width, mine.width)`, columns of zeros for none."""
+    """Return the share of each of their labels in each of mine, `(theirs.width, mine.width)`; a column of zeros means none."""
     mixing = np.zeros((theirs.width, mine.width), np.float32)
     for kind, (start, _) in _places(mine).items():
         if kind in theirs.kinds:
@@ -128,7 +129,7 @@ def _mixing(theirs, mine):
 
 
 def _places(labels):
-    """Return where each kind's values begin among one-hot labels, and how many there are."""
+    """Return the start and the number of each kind's values in the one-hot labels."""
     places, start = {}, 0
     for kind, values in labels.values.items():
         places[kind] = start, len(values)

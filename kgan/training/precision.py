@@ -1,19 +1,19 @@
-"""Which precision is fastest here: measured, not guessed."""
+"""Measure which precision is fastest on this machine."""
 
 import time
 
 import tensorflow as tf
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-WORTH = 1.2  # a faster product by less is not worth fewer bits
-SIZE, GPU_SIZE = 1024, 4096  # of the matrices; a GPU does the smaller product in less time than starting it takes
+WORTH = 1.2  # least speed-up that is worth the loss of precision
+SIZE, GPU_SIZE = 1024, 4096  # of the matrices; on a GPU, launching the smaller product takes longer than computing it
 
 
 def fastest_precision(on_gpu):
     """Return a Keras dtype policy and the speed of its matrix product relative to float32's.
 
-    Reduced precision is taken where its product is at least 1.2 times as fast: bfloat16 on a CPU that has instructions
-    for it and on a GPU, where float16 would be no faster but need loss scaling; older GPUs have float16 alone.
+    Reduced precision is chosen if its product is at least 1.2 times as fast: bfloat16 on a CPU with instructions for it and
+    on a GPU, where float16 is no faster but needs loss scaling; float16 on older GPUs, which lack bfloat16.
     """
     candidates = {"mixed_bfloat16": tf.bfloat16} | ({"mixed_float16": tf.float16} if on_gpu else {})
     size = GPU_SIZE if on_gpu else SIZE
@@ -26,7 +26,7 @@ def fastest_precision(on_gpu):
 
 
 def matrix_product_s(dtype, size, repetitions=5):
-    """Return the shortest time of a product of two square matrices, in seconds."""
+    """Return the shortest measured time of a product of two square matrices, in seconds."""
     matrix = tf.cast(tf.random.stateless_normal((size, size), seed=(0, 0)), dtype)
 
     @tf.function(jit_compile=False)

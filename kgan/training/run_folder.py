@@ -23,14 +23,14 @@ from kgan.synthesizer import GANSynthesizer, Synthesizer
 from kgan.training.build import build_gan, build_representation
 from kgan.training.precision import PRECISIONS, fastest_precision
 
-FORMAT = 3  # of the folder: raise it when a run of before can no longer be gone on with
+FORMAT = 3  # of the folder: increase it when earlier runs can no longer be resumed
 
 
 class RunFolder:
-    """A run on disk: all that is needed to go on, to generate and to export, without any data set.
+    """A run on disk: everything needed to resume, to generate and to export; it does not contain the data set.
 
-    `config.yaml`, `run.json` (the version that wrote it, and what it is trained on), `checkpoints/`, `logs/` (TensorBoard),
-    `history.csv`, `samples/` and `saved_model/`.
+    It holds `config.yaml`, `run.json` (the version that wrote it, and the data it is trained on), `checkpoints/`, `logs/`
+    (TensorBoard), `history.csv`, `samples/` and `saved_model/`.
 
     Args:
         path: the folder; it need not exist.
@@ -49,7 +49,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self):
-        """Keep the run to this process for the block, and remove what a killed one left half written.
+        """Lock the run for this process, and remove unfinished files that a killed process left.
 
         Raises:
             InputError: the folder cannot be written, or another process trains in it.
@@ -75,7 +75,7 @@ class RunFolder:
                     self.path.rmdir()
 
     def note_data(self, sounds, labels):
-        """Remember what the run is trained on, and warn where it is no longer that."""
+        """Store which data the run is trained on, and warn if the data has changed."""
         digest = hashlib.sha256("\n".join(sounds.ids).encode()).hexdigest()
         data = {"sounds": len(sounds), "sha256_of_ids": digest, "labels": labels.get_config()}
         if self.facts_file.exists() and self._read_facts()["data"] != data:
@@ -88,21 +88,21 @@ class RunFolder:
         return Labels(**self._read_facts()["data"]["labels"]) if self.facts_file.exists() else Labels()
 
     def facts(self, step):
-        """Return what a model card says of the run at a step: the number of `sounds` it trains on, and its `scores`."""
+        """Return facts for the model card at a step: the number of `sounds` the run trains on, and its `scores`."""
         sounds = self._read_facts()["data"]["sounds"]
         rows = [row for row in read_rows(self.scores, step) if int(row["step"]) == step]
         numbers = {name: float(row[name]) for row in rows for name in COLUMNS if row.get(name)}
         return {"sounds": sounds, "scores": numbers or None}
 
     def exists(self):
-        """Return whether there is a run to go on with."""
+        """Return whether there is a run to resume."""
         return self.config_file.is_file()
 
     def read_config(self):
         """Return the run's `Config`.
 
         Raises:
-            InputError: another version of kgan wrote the run, or a value is not one that there is.
+            InputError: another version of kgan wrote the run, or a value is invalid.
         """
         self._read_facts()
         try:
@@ -111,7 +111,7 @@ class RunFolder:
             raise InputError(f"{self.config_file}: {error}") from None
 
     def _read_facts(self):
-        """Return what `run.json` holds.
+        """Return the content of `run.json`.
 
         Raises:
             InputError: another version of kgan wrote the run.
@@ -135,10 +135,10 @@ class RunFolder:
             scratch.write_text(config.to_yaml(), encoding="utf-8")
 
     def resumed_config(self, told):
-        """Return the run's `Config` with the budget and the reporting that are told anew, see `told_values`.
+        """Return the run's `Config` with new values for budget and reporting, see `told_values`.
 
         Raises:
-            InputError: something is told that the weights depend on, and it is not what the run was started with.
+            InputError: a value that the weights depend on differs from the one the run was started with.
         """
         stored = flatten(self.read_config().model_dump())
         told = {name: value for name, value in told.items() if value != "auto" or name in CHANGEABLE}
@@ -156,10 +156,10 @@ class RunFolder:
 
 
 def new_config(told, strategy):
-    """Resolve the configuration of a new run and what it leaves to this machine, or the chief's: size and precision.
+    """Resolve the configuration of a new run. Size and precision may depend on this machine, or the chief's.
 
     Returns:
-        The `Config`, and two lines that say what was chosen and how to choose otherwise.
+        The `Config`, and two lines that say what was chosen and how to change it.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     config = load_config(told, accelerated=on_gpu)
@@ -185,18 +185,17 @@ def new_config(told, strategy):
 
 
 def load(path: str | Path, best: bool = False) -> Synthesizer:
-    """Return the `Synthesizer` of a run folder, by its newest or its best checkpoint, or of a SavedModel.
+    """Load the `Synthesizer` of a run, from its latest or best checkpoint, or of a SavedModel.
 
     Args:
-        path: folder of a run, of a model with its versions, of which the newest is taken, or of one version.
-        best: whether to take a run's checkpoint with the best score, which only runs that are scored have, instead of the
-            newest one.
+        path: folder of a run, of a SavedModel with its versions (the latest version is loaded), or of one version.
+        best: whether to load the checkpoint with the best score instead of the latest one. Only runs that are scored have one.
 
     Returns:
-        A `GANSynthesizer` of a run, a `SavedSynthesizer` of a SavedModel.
+        A `GANSynthesizer` for a run, a `SavedSynthesizer` for a SavedModel.
 
     Raises:
-        InputError: it is neither, the run has no such checkpoint yet, or the best of a SavedModel is asked for.
+        InputError: the folder is neither, the run has no such checkpoint yet, or `best` is set for a SavedModel.
     """
     run = RunFolder(path)
     if run.exists():
@@ -213,20 +212,21 @@ def export_run(
     formats: Sequence[str] = (),
     half: bool = False,
 ) -> tuple[Path, list[Conversion]]:
-    """Write a run's newest or best checkpoint as the next version of a SavedModel, and into its folder other formats.
+    """Export a run's latest or best checkpoint as the next version of a SavedModel and, in the same folder, other formats.
 
     Args:
         path: folder of the run.
-        folder: folder of the model, which gets `1`, `2`, ...; its name is the model's name for TensorFlow Serving.
-        best: whether to take the checkpoint with the best score instead of the newest one, see `load`.
-        formats: names of the other formats: `"onnx"` and `"litert"`.
-        half: whether the SavedModel's weights are stored as float16, in half the bytes.
+        folder: folder of the model, for the versions `1`, `2`, ...; its name is the model's name for TensorFlow Serving.
+        best: whether to export the checkpoint with the best score instead of the latest one, see `load`.
+        formats: names of other formats: `"onnx"` and `"litert"`.
+        half: whether to store the SavedModel's weights as float16, which halves their size.
 
     Returns:
         The version's folder, and a list of `Conversion`, see `write_formats`.
 
     Raises:
-        InputError: there is no such run, it has no checkpoint, the folder cannot be written, or a format lacks a package.
+        InputError: there is no such run, it has no checkpoint, the folder cannot be written, or a package for a format is
+            missing.
     """
     check_formats(formats)
     run = RunFolder(path)

@@ -1,4 +1,4 @@
-"""Training as one call: what `kgan train` does, for notebooks and programs."""
+"""Training in one call, like `kgan train`, for notebooks and programs."""
 
 import contextlib
 import sys
@@ -28,22 +28,23 @@ def train(
     files: Iterable[str | Path] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Outcome:
-    """Train a run, new or not, to the end of its budget, and export it: what `kgan train` does.
+    """Train a run, new or existing, to the end of its budget, and export it, like `kgan train`.
 
-    The same call goes on with a run that was interrupted. In a notebook its previews are shown below the cell.
+    The same call resumes a run that was interrupted. In a notebook its previews are shown below the cell.
 
     Args:
-        folder: the run's; it need not exist.
-        values: `{name: value}` of what `kgan train --help` lists, such as `{"data.source": "drums", "training.minutes": 20}`.
+        folder: folder of the run; it need not exist.
+        values: `{name: value}` for the settings that `kgan train --help` lists, such as
+            `{"data.source": "drums", "training.minutes": 20}`.
         preset: `"fast"`, `"fast_melif"`, `"hq"`, `"hq_melif"` or `"paper"`; None for none.
-        files: YAML files of values, the later the stronger.
-        callbacks: Keras callbacks to add to those of a run.
+        files: YAML files of values; later files override earlier ones.
+        callbacks: Keras callbacks to add to the run's own.
 
     Returns:
-        An `Outcome`: the iterations done, and why it could not go on, if so.
+        An `Outcome`: the number of iterations, and the reason if training failed.
 
     Raises:
-        InputError: a value or the data cannot be used; nothing is changed then.
+        InputError: a value or the data cannot be used; nothing has been changed.
         OSError: the disk is full or fails; the last checkpoint is kept.
 
     Example:
@@ -59,14 +60,15 @@ def train(
 
 
 def start_run(told, run, asked=(), callbacks=(), unpitched=None):
-    """Train a run as by `train`, and say what was chosen, and why it failed where it did.
+    """Train a run like `train`; print what was chosen and, if it fails, why.
 
     Args:
         told: `{dotted name: value}`.
-        run: its `RunFolder`.
-        asked: names of the values that have to have an effect.
-        callbacks: those to add.
-        unpitched: what is told of sounds whose pitch is not known, after a line that says so; None for the same.
+        run: the `RunFolder`.
+        asked: names of the values that must have an effect.
+        callbacks: Keras callbacks to add.
+        unpitched: `(line, values)` for sounds without known pitches: a line to print and the values to use instead of `told`;
+            None to use `told`.
     """
     config, lines, sounds = resolve(told, run, asked, unpitched)
     strategy = build_strategy(config.training.strategy)
@@ -76,7 +78,7 @@ def start_run(told, run, asked=(), callbacks=(), unpitched=None):
         try:
             outcome = train_run(config, run, callbacks, sounds)
         except Exception as error:
-            error.kept = _kept(run)  # the line on the command line ends with it
+            error.kept = _kept(run)  # the end of the command line's error message
             raise
     if outcome.failure:
         print(one_line(f"kgan: error: {outcome.failure} {_kept(run)}"), file=sys.stderr)
@@ -84,12 +86,12 @@ def start_run(told, run, asked=(), callbacks=(), unpitched=None):
 
 
 def resolve(told, run, asked=(), unpitched=None):
-    """Return the configuration of a run, new or not, lines that say what was chosen, and its sounds, None if not yet loaded.
+    """Return the configuration of a run, new or existing, lines that say what was chosen, and its sounds (None if not loaded).
 
-    Of a new one the strategy comes first: processes have to find each other before anything is computed. What was `asked` for
-    must have an effect. Sounds are loaded where `unpitched` depends on them.
+    For a new run the strategy is built first, because processes have to connect before anything is computed. Values in `asked`
+    must have an effect. Sounds are loaded only if they decide whether `unpitched` is used.
     """
-    tensorflow_path(run.path.resolve())  # says now that it cannot write there
+    tensorflow_path(run.path.resolve())  # fails now if TensorFlow cannot write there
     if run.exists():
         as_unpitched = unpitched is not None and run.read_config().repr == unpitched[1]["repr"]
         return run.resumed_config(unpitched[1] if as_unpitched else told), [], None
@@ -105,10 +107,10 @@ def resolve(told, run, asked=(), unpitched=None):
 
 
 def check_all_effective(asked, config):
-    """Raise an InputError where a value that was asked for has no effect, beside others or on the data.
+    """Raise an InputError if a requested value has no effect, given the other values or the data.
 
     Args:
-        asked: dotted names.
+        asked: dotted names of the requested values.
         config: the resolved `Config`.
     """
     check_effective(asked, config)

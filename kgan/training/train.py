@@ -1,4 +1,4 @@
-"""The run: from a resolved configuration to sounds, checkpoints and a SavedModel."""
+"""Train a run: from a resolved configuration to sounds, checkpoints and a SavedModel."""
 
 import math
 import sys
@@ -42,7 +42,7 @@ from kgan.training.fine_tune import start_from, train_new_critic
 from kgan.training.run_folder import RunFolder
 
 COMPARED_SOUNDS = 64
-SOUNDS_ON_MAP = 16  # for each sound of a preview
+SOUNDS_ON_MAP = 16  # per sound of a preview
 LOST = "Another process of this job was lost. Start all of them again with the same command."
 
 
@@ -51,10 +51,10 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        step: iterations done in all.
-        signal_number: the signal that ended it, None without any.
-        failure: why it had to stop, None where all is well.
-        wrote: whether this process wrote the run; of several the chief does.
+        step: total number of iterations.
+        signal_number: number of the signal that ended the run; None if there was none.
+        failure: why training failed; None if it did not.
+        wrote: whether this process wrote the run. Of several processes, only the chief does.
     """
 
     step: int
@@ -64,21 +64,21 @@ class Outcome:
 
 
 def train_run(config, run: RunFolder, callbacks=(), sounds=None):
-    """Train a run from where it stands to the end of its budget, and export it.
+    """Train a run, new or resumed, to the end of its budget, and export it.
 
-    Of several processes that work together the chief alone writes; all of them read the run's folder.
+    If several processes work together, only the chief writes; all of them read the run's folder.
 
     Args:
-        config: the resolved `Config`; the run's own if it goes on.
-        run: its folder, locked by the chief.
-        callbacks: Keras callbacks to add to the run's own, those of the configuration included.
-        sounds: those of the configuration, where they are loaded already.
+        config: the resolved `Config`; the run's own if it is resumed.
+        run: the run's folder, locked by the chief.
+        callbacks: Keras callbacks to add to the run's own and those of the configuration.
+        sounds: the configuration's sounds, if they are already loaded.
 
     Returns:
         An `Outcome`.
 
     Raises:
-        InputError: the configuration or the data cannot be used; nothing is changed then.
+        InputError: the configuration or the data cannot be used; nothing has been changed.
         OSError: the disk is full or fails; the last checkpoint is kept.
     """
     strategy, training = build_strategy(config.training.strategy), config.training
@@ -89,7 +89,7 @@ def train_run(config, run: RunFolder, callbacks=(), sounds=None):
     labels = run.read_labels()
     if config.conditioning.labels and not run.exists():
         if sounds is None:
-            build_gan(config, representation)  # says what is wrong before sounds are read
+            build_gan(config, representation)  # reports invalid settings before the sounds are read
             sounds = load_sounds(config)
         labels = Labels.of(sounds, config.conditioning.labels)
     with strategy.scope():
@@ -101,7 +101,7 @@ def train_run(config, run: RunFolder, callbacks=(), sounds=None):
         if not is_chief(strategy):
             return Outcome(start_step, wrote=False)
         run.write_config(config)
-        if exported_step(run.saved_model) != start_step:  # it was ended between its last checkpoint and its export
+        if exported_step(run.saved_model) != start_step:  # ended between its last checkpoint and its export
             _export(synthesizer, config, run)
         return Outcome(start_step)
     sounds = renumbered(sounds or load_sounds(config), labels.names)
@@ -134,7 +134,7 @@ def train_run(config, run: RunFolder, callbacks=(), sounds=None):
         return _train_beside(gan, dataset, training)
     scores = [build_score(config, synthesizer, checkpoint, run)] if config.scores.every_steps else []
     run.note_data(sounds, labels)
-    run.write_config(config)  # from here on the run exists: what was wrong with the input has been said
+    run.write_config(config)  # from here on the run exists; the input has been checked
     health = HealthWatch(synthesizer, training.preview_steps, training.preview_count)
     preview = Preview(synthesizer, run.samples, training.preview_steps, training.preview_count, run.logs, config.seed)
     interrupt, bar = Interrupt(), ProgressBar(budget)
@@ -167,7 +167,7 @@ def train_run(config, run: RunFolder, callbacks=(), sounds=None):
 
 
 def _fit(gan, dataset, training, callbacks):
-    """Train until a callback ends it, and return why it could not go on; None where it could."""
+    """Train until a callback ends it. Return why training failed; None if it did not."""
     first, length = gan.steps_done // training.log_steps, training.log_steps
     epochs = first + math.ceil((training.steps - gan.steps_done) / length) if training.steps else sys.maxsize
     loop = {"initial_epoch": first, "epochs": epochs, "steps_per_epoch": length}
@@ -179,7 +179,7 @@ def _fit(gan, dataset, training, callbacks):
 
 
 def _train_beside(gan, dataset, training):
-    """Train as a process that is not the chief: until the budget in steps, the chief or a signal ends it."""
+    """Train as a process that is not the chief, until the budget's steps are done or the chief or a signal ends it."""
     interrupt = Interrupt()
     lost = _fit(gan, dataset, training, [Budget(None, training.steps), interrupt, Together()])
     return Outcome(gan.steps_done, interrupt.received, lost, wrote=False)
@@ -191,7 +191,7 @@ def _export(synthesizer, config, run):
 
 
 def _compare(synthesizer, sounds, seed):
-    """Say how harmonic the generated sounds are and on how many pitches, beside real ones."""
+    """Print how harmonic the generated sounds are and how many pitches they have, compared with real sounds."""
     count = min(COMPARED_SOUNDS, len(sounds))
     real = sounds.waveforms(np.linspace(0, len(sounds) - 1, count).astype(int))
     if real.shape[1] < FRAME_S * sounds.sample_rate_hz:

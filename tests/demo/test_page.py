@@ -307,7 +307,7 @@ def test_a_real_one_of_the_same_pitch_and_family(open_page):
         if "still being read" not in text:
             break
         page.wait_for_timeout(1000)
-    assert re.match(r"B, a real one: organ_\w+_\d{3}-067-\d{3}\.", text)
+    assert re.match(r"B, real: organ_\w+_\d{3}-067-\d{3}\.", text)
     assert peak > 0.5
     second, *_ = heard(page, lambda: page.click("#play-real"))
     assert second.split(". ")[0] != text.split(". ")[0]
@@ -430,7 +430,7 @@ def test_names_of_sounds_and_labels_are_shown_as_text(browser):
     options = page.evaluate("[...document.getElementById('label-class').options].map((option) => option.textContent)")
     assert options == ["any", "$kick$", r"new\nline", script]
     text, *_ = heard(page, lambda: page.click("#play-real"))
-    assert text.startswith(f"B, a real one: {script}/日本.wav. Heard")
+    assert text.startswith(f"B, real: {script}/日本.wav. Heard")
     assert page.is_hidden("#bend")  # it makes clips alone
     assert page.evaluate("document.querySelectorAll('script').length") == 1
     page.close()

@@ -1,4 +1,4 @@
-// The pictures of a sound: its waveform, and its log spectrogram from -80 dB to full scale.
+// Draws a sound's waveform and its log spectrogram, from -80 dB to full scale.
 
 const FFT_SAMPLES = 1024;
 const FLOOR_DB = -80;
@@ -18,7 +18,7 @@ export function drawWave(canvas, samples) {
   }
 }
 
-// Of the first `count` samples.
+// Draws the spectrogram of the first `count` samples.
 export function drawSpectrogram(canvas, samples, count = samples.length) {
   const pen = canvas.getContext("2d");
   const { width, height } = canvas;
@@ -47,7 +47,7 @@ const WINDOW = Float32Array.from({ length: FFT_SAMPLES }, (_, i) => 0.5 - 0.5 * 
 const COSINES = Float32Array.from({ length: FFT_SAMPLES / 2 }, (_, k) => Math.cos((2 * Math.PI * k) / FFT_SAMPLES));
 const SINES = Float32Array.from({ length: FFT_SAMPLES / 2 }, (_, k) => -Math.sin((2 * Math.PI * k) / FFT_SAMPLES));
 
-// Decibels of the frame that begins at a sample, a full-scale sine being 0; what lies outside the sound is silence.
+// Returns the levels of the frame that starts at a sample, in dB relative to a full-scale sine. Beyond the sound is silence.
 export function levelsDb(samples, start) {
   const real = new Float32Array(FFT_SAMPLES);
   const imag = new Float32Array(FFT_SAMPLES);
@@ -58,7 +58,7 @@ export function levelsDb(samples, start) {
   return levels;
 }
 
-// In place; Cooley and Tukey's, decimation in time.
+// The Cooley-Tukey algorithm, in place, with decimation in time.
 function fft(real, imag) {
   const n = real.length;
   for (let i = 1, j = 0; i < n; i++) {

@@ -10,8 +10,8 @@ export function noteName(note) {
 }
 
 export class Keyboard {
-  // `press(note, gain, event)` returns a voice with `stop()`; `known(note)` says which keys there are; `turn(turned)` is told of
-  // a MIDI keyboard's pitch wheel, from -1 to 1.
+  // `press(note, gain, event)` returns a voice with `stop()`; `known(note)` returns whether a key is enabled; `turn(turned)` is
+  // called when a MIDI keyboard's pitch wheel moves, with a value from -1 to 1.
   constructor(element, press, known, turn) {
     Object.assign(this, { element, press, known, turn, held: new Map(), first: 60 });
     document.addEventListener("keydown", (event) => this.keyDown(event));
@@ -85,7 +85,7 @@ export class Keyboard {
     this.element.querySelector(`[data-note="${note}"]`)?.classList.toggle("down", down);
   }
 
-  // Returns how many MIDI keyboards there are, now; those that come later play, too.
+  // Returns the number of MIDI keyboards that are connected now. Keyboards that are connected later also work.
   async connectMidi() {
     const access = await navigator.requestMIDIAccess();
     const listen = () => access.inputs.forEach((input) => { input.onmidimessage = (message) => this.midi(message); });

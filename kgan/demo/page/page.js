@@ -1,4 +1,4 @@
-// The page: one state, which the address holds, and what changes it.
+// The page: its state, which is stored in the address, and the controls that change it.
 
 import { drawSpectrogram, drawWave } from "./draw.js";
 import { Keyboard, noteName } from "./keyboard.js";
@@ -7,9 +7,9 @@ import { Player } from "./sounds.js";
 import { Wheel } from "./wheel.js";
 
 const TRACKS = 8;
-const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // of the sequencer's sounds: a pentatonic, the bass below
+const SCALE = [12, 9, 7, 4, 2, 0, -3, -12];  // pitches of the sequencer's sounds: a pentatonic scale with a bass note
 const MIDDLE = 60;
-const LONGEST_LIST = 100;  // labels; of more, one types a part of the name
+const LONGEST_LIST = 100;  // longest list of labels; longer ones get a search field
 const LARGEST_SEED = 2 ** 32 - 1;
 const RETRIGGER_MS = 150;
 const AHEAD_AFTER_MS = 400;
@@ -55,7 +55,7 @@ function read() {
 }
 
 const state = read();
-addEventListener("hashchange", () => location.reload());  // an address that was pasted into the bar
+addEventListener("hashchange", () => location.reload());  // an address was pasted into the address bar
 let last = { note: pitched ? nearestPitch(MIDDLE) : MIDDLE, real: false, address: "" };
 let realNumber = 0;
 
@@ -77,11 +77,11 @@ function soundAddress(note, { seeds, x, y } = state) {
   return `sound.wav?${new URLSearchParams({ seeds, x, y, sliders: state.sliders, ...withLabels(note) })}`;
 }
 
-// The sound of a key that is held, and where its release begins; of a generator that makes clips alone that of the clip.
+// The sound of a held key, and where its release begins. A generator that makes only clips plays the clip.
 const keyAddress = (note) => soundAddress(note) + (model.note ? `&duration=${model.note.duration_s}` : "");
 const heldNote = (note) => ({ releaseS: model.note.duration_s - model.note.release_s, periodS: 1 / (440 * 2 ** ((note - 69) / 12)) });
 
-const rateOf = (note) => (pitched ? 1 : 2 ** ((note - MIDDLE) / 12));  // without pitches a sound is played faster or slower
+const rateOf = (note) => (pitched ? 1 : 2 ** ((note - MIDDLE) / 12));  // without a pitch label, keys change the playback speed
 
 // Playing and showing
 
@@ -103,10 +103,10 @@ function play(note, { gain = 1, event = null, real = false, key = false } = {}) 
 
 function show({ buffer, name }, real, note, waitedMs) {
   const all = buffer.getChannelData(0);
-  const samples = all.subarray(0, Math.round(model.clip_s * buffer.sampleRate));  // of a held note as much as of others
+  const samples = all.subarray(0, Math.round(model.clip_s * buffer.sampleRate));  // draw as much of a held note as of a clip
   const status = element("status");
-  const what = real ? `B, a real one: ${name}` : `A, generated${pitched ? `: ${noteName(note)}` : ""}`;
-  status.textContent = `${what}. Heard ${Math.round(waitedMs)} ms after the key.`;
+  const what = real ? `B, real: ${name}` : `A, generated${pitched ? `: ${noteName(note)}` : ""}`;
+  status.textContent = `${what}. Heard ${Math.round(waitedMs)} ms after the key press.`;
   Object.assign(status.dataset, { latencyMs: waitedMs, peak: samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0), real });
   requestAnimationFrame(() => {
     drawWave(element("wave"), samples);
@@ -114,7 +114,7 @@ function show({ buffer, name }, real, note, waitedMs) {
   });
 }
 
-// The keys in view are fetched ahead, one by one, once a timbre stays: a key then sounds at once.
+// Once the timbre stays the same, the sounds of the visible keys are fetched in advance, so that a key sounds at once.
 let ahead = 0;
 async function fetchAhead() {
   const mine = ++ahead;
@@ -125,7 +125,7 @@ async function fetchAhead() {
   }
 }
 
-// While something moves it is heard now and then, and where it rests.
+// While a control moves, the sound is played from time to time, and once more when the control stops.
 let retriggered = 0;
 let resting = null;
 function changed({ heard = true } = {}) {
@@ -207,7 +207,7 @@ function selectOf(kind, values) {
   return [select];
 }
 
-// Of many values one types a part of a name, and the browser lists those that have it.
+// A search field for many values: the browser lists the names that contain the typed text.
 function searchOf(kind, values) {
   const numbers = new Map([["", ""], ...values.map(([value, name]) => [name, String(value)])]);
   const list = Object.assign(document.createElement("datalist"), { id: `names-${kind}` });
@@ -258,9 +258,10 @@ document.addEventListener("keydown", (event) => {
   const way = { KeyZ: -12, KeyX: 12 }[event.code];
   if (way) showOctave(state.octave + way);
 });
-element("keyboard-help").textContent = `The letters on the keys play, Z and X change the octave. ${wheel
-  ? `A note sounds while its key is held, ${Math.floor(heldNote(MIDDLE).releaseS)} s at most; ↑ and ↓ bend it by two semitones. ` : ""}${pitched
-  ? "What this generator was not trained on has no key." : "This generator knows no pitches: keys play its sound faster or slower."}`;
+element("keyboard-help").textContent = `Play with the letters on the keys; Z and X change the octave. ${wheel
+  ? `A note sounds while its key is held, for at most ${Math.floor(heldNote(MIDDLE).releaseS)} s; ↑ and ↓ bend it by two semitones. ` : ""}${pitched
+  ? "Keys are disabled for pitches that this generator was not trained on."
+  : "This generator has no pitch label: the keys play its sound faster or slower."}`;
 
 // A and B, saving, link, MIDI, volume
 
@@ -285,17 +286,17 @@ element("link").addEventListener("click", async () => {
   write();
   try {
     await navigator.clipboard.writeText(location.href);
-    element("status").textContent = "The address is in the clipboard. It makes the same sounds wherever this model is served.";
+    element("status").textContent = "Link copied. It makes the same sounds wherever this model is served.";
   } catch {
-    element("status").textContent = "The browser keeps its clipboard closed: copy the page's address from its bar.";
+    element("status").textContent = "The browser does not allow access to the clipboard. Copy the link from the address bar.";
   }
 });
 element("midi").addEventListener("click", async () => {
   try {
     const count = await keyboard.connectMidi();
-    element("status").textContent = count ? `${count} MIDI inputs play.` : "No MIDI keyboard is there yet; one that comes will play.";
+    element("status").textContent = count ? `MIDI inputs connected: ${count}.` : "No MIDI keyboard was found. You can still connect one.";
   } catch {
-    element("status").textContent = "This browser gives no access to MIDI.";
+    element("status").textContent = "This browser does not allow access to MIDI.";
   }
 });
 element("volume").addEventListener("input", ({ target }) => { player.master.gain.value = target.value ** 2; });
@@ -314,7 +315,7 @@ sequencer.draw((track, t) => {
   hear.addEventListener("click", () => playTrack(track));
   const dice = document.createElement("button");
   dice.textContent = "⚄";
-  dice.setAttribute("aria-label", `Draw sound ${t + 1}`);
+  dice.setAttribute("aria-label", `New sound ${t + 1}`);
   dice.addEventListener("click", () => {
     track.seed = randomSeed();
     playTrack(track);
@@ -345,7 +346,7 @@ element("run").addEventListener("click", async ({ target }) => {
   if (sequencer.running) {
     sequencer.stop();
   } else {
-    target.disabled = true;  // a second click must not start a second one
+    target.disabled = true;  // a second click must not start a second sequence
     const used = state.tracks.filter(({ cells }) => cells.some(Boolean));
     await Promise.allSettled(used.map((track) => player.fetch(addressOf(track))));
     target.disabled = false;

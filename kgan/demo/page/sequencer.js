@@ -1,17 +1,18 @@
-// Sixteen steps of eight sounds, as on WaveGAN's drum machine.
+// A sequencer with sixteen steps of eight sounds, like WaveGAN's drum machine.
 
 export const STEPS = 16;
 const AHEAD_S = 0.12;
 
 export class Sequencer {
-  // `tracks` are objects with `cells`, sixteen booleans; `play(track, at)` starts one's sound; `changed()` is told.
+  // `tracks` are objects with `cells`, sixteen booleans; `play(track, at)` starts a track's sound; `changed()` is called on a
+  // change.
   constructor(element, tracks, play, changed) {
     Object.assign(this, { element, tracks, play, changed, tempo: 110, timer: null });
     element.addEventListener("click", ({ target }) => { if (target.matches(".cell")) this.toggle(target); });
     element.addEventListener("keydown", (event) => this.move(event));
   }
 
-  // `controls(track)` returns elements to stand before a track's steps.
+  // `controls(track)` returns the elements to show before a track's steps.
   draw(controls) {
     this.element.replaceChildren(...this.tracks.map((track, t) => {
       const line = document.createElement("div");
@@ -72,7 +73,7 @@ export class Sequencer {
     let step = 0;
     let at = context.currentTime + 0.06;
     const schedule = () => {
-      at = Math.max(at, context.currentTime);  // a page in the background is woken too rarely: no burst of what it missed
+      at = Math.max(at, context.currentTime);  // timers of a page in the background run late: skip missed steps
       while (at < context.currentTime + AHEAD_S) {
         for (const track of this.tracks) if (track.cells[step]) this.play(track, at);
         this.show(step, (at - context.currentTime) * 1000);

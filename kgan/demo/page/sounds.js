@@ -1,11 +1,11 @@
-// Fetching and playing sounds. Every sound is a WAV at an address that says all of it; what was fetched is kept.
+// Fetches and plays sounds. Every sound is a WAV file whose address determines it completely; fetched sounds are cached.
 
 const KEPT = 100;
 const RELEASE_S = 0.08;
-const QUANTUM = 128;  // samples that a browser computes at once, at one playback rate
+const QUANTUM = 128;  // samples that a browser computes at once, with one playback rate
 const LEAST_HELD_S = 0.05;
-const FADE_S = 0.02;  // from a held note to its release
-const LEVEL_S = 0.03;  // of the parts whose levels are compared for that
+const FADE_S = 0.02;  // cross-fade from a held note to its release
+const LEVEL_S = 0.03;  // duration of the parts whose levels are compared for the cross-fade
 const MOST_GAIN = 10;
 
 export class Player {
@@ -16,21 +16,21 @@ export class Player {
     this.master.connect(limiter).connect(this.context.destination);
     this.kept = new Map();
     this.held = new Set();  // notes that sound and can be bent
-    this.rate = 1;  // what the pitch wheel makes of them
+    this.rate = 1;  // their playback rate, set by the pitch wheel
     this.failed = () => {};
   }
 
   fetch(address) {
     const sound = this.kept.get(address) ?? load(this.context, address);
-    this.kept.delete(address);  // what was used last stays longest
+    this.kept.delete(address);  // the least recently used sound is removed first
     if (this.kept.size >= KEPT) this.kept.delete(this.kept.keys().next().value);
     this.kept.set(address, sound);
     sound.catch(() => this.kept.delete(address));
     return sound;
   }
 
-  // Plays a sound as soon as it is here; `stop()` of what comes back lets it go, even before that.
-  // With `note`, { releaseS, periodS }, it is held until then: where its release begins, and the time that its wave repeats in.
+  // Plays a sound as soon as it is fetched and returns a voice, whose `stop()` releases it, even before it has started.
+  // With `note`, { releaseS, periodS }, the sound is held until then; its release starts at `releaseS`, its period is `periodS`.
   play(address, { gain = 1, rate = 1, at = 0, note = null } = {}) {
     const voice = { playedMs: performance.now(), stoppedMs: null, delayS: 0 };
     voice.stop = () => { voice.stoppedMs ??= performance.now(); voice.release?.(); };
@@ -57,12 +57,12 @@ export class Player {
     };
   }
 
-  // A note sounds for as long as its key is held, and goes on in its release: in phase, at the level that it has there.
+  // A note sounds while its key is held and then continues with its release, in phase and at the level of that moment.
   hold(voice, buffer, gain, { releaseS, periodS }) {
     const { context } = this;
     const sources = [];
     const startS = this.soon();
-    let [sinceS, placeS, rate] = [startS, 0, this.rate];  // where it is in the buffer
+    let [sinceS, placeS, rate] = [startS, 0, this.rate];  // current place in the buffer
     const placeAt = (timeS) => placeS + (timeS - sinceS) * rate;
     const add = (atS, offsetS) => {
       const source = new AudioBufferSourceNode(context, { buffer, playbackRate: rate });
@@ -78,7 +78,7 @@ export class Player {
     voice.bend = (timeS, now) => {
       if (timeS > sinceS) [placeS, sinceS] = [placeAt(timeS), timeS];
       rate = now;
-      // Half a sample early: rounding must not make it a quantum late.
+      // Half a sample early, so that rounding cannot delay the change by a quantum.
       for (const source of sources) source.playbackRate.setValueAtTime(rate, timeS - 0.5 / context.sampleRate);
     };
     voice.release = () => {
@@ -86,7 +86,7 @@ export class Player {
       const heldS = Math.max(LEAST_HELD_S, (voice.stoppedMs - voice.playedMs) / 1000);
       const atS = Math.max(this.soon(), startS + heldS);
       const hereS = placeAt(atS);
-      if (hereS > releaseS - FADE_S) return;  // it has been held to its end
+      if (hereS > releaseS - FADE_S) return;  // held to the end
       const thereS = hereS + Math.ceil((releaseS - hereS) / periodS) * periodS;
       const softer = Math.min(MOST_GAIN, levelBefore(buffer, hereS) / levelBefore(buffer, releaseS));
       const [, released] = add(atS, Math.round(thereS * buffer.sampleRate) / buffer.sampleRate);
@@ -97,26 +97,26 @@ export class Player {
     this.held.add(voice);
   }
 
-  // Bends all notes that are held or end, and those to come.
+  // Bends all notes that sound, and those that follow.
   bend(semitones) {
     this.rate = 2 ** (semitones / 12);
     const timeS = this.soon();
     for (const voice of this.held) voice.bend(timeS, this.rate);
   }
 
-  // The next time that the browser has not computed yet for sure, a whole number of quanta.
+  // Returns the next time, in whole quanta, that the browser has certainly not computed yet.
   soon() {
     const quantumS = QUANTUM / this.context.sampleRate;
     return Math.ceil((this.context.currentTime + (this.context.baseLatency || quantumS)) / quantumS) * quantumS;
   }
 
-  // Seconds from `start` to the loudspeaker, as far as the browser knows them.
+  // Returns the seconds from `start` to the loudspeaker, as far as the browser knows them.
   get outputLatencyS() {
     return (this.context.baseLatency || 0) + (this.context.outputLatency || 0);
   }
 }
 
-// Returns the root mean square of the last moment before a place of a buffer.
+// Returns the root mean square just before a place in a buffer.
 function levelBefore(buffer, placeS) {
   const end = Math.max(1, Math.round(placeS * buffer.sampleRate));
   const part = buffer.getChannelData(0).subarray(Math.max(0, end - Math.round(LEVEL_S * buffer.sampleRate)), end);

@@ -1,10 +1,10 @@
-// A pitch wheel that springs back: on the screen, on the arrow keys and on a MIDI keyboard.
+// A pitch wheel that springs back, for the screen, the arrow keys and a MIDI keyboard.
 
 const RANGE = 2;  // semitones
-const SPEED = 30;  // semitones per second, of the arrow keys and of springing back
+const SPEED = 30;  // semitones per second, for the arrow keys and for springing back
 
 export class Wheel {
-  // `turned(semitones)` is told; `playing()` says whether a key is held, for which the arrow keys bend.
+  // `turned(semitones)` is called on a change; `playing()` returns whether a key is held: only then do the arrow keys bend.
   constructor(element, turned, playing) {
     Object.assign(this, { element, turned, value: 0, target: 0 });
     Object.assign(element, { min: -RANGE, max: RANGE, step: 0.05, value: 0 });
@@ -25,7 +25,7 @@ export class Wheel {
     });
   }
 
-  // Takes the wheel of a MIDI keyboard, -1 to 1.
+  // Sets the wheel from that of a MIDI keyboard, -1 to 1.
   midi(turn) {
     this.set(turn * RANGE);
   }
