@@ -49,7 +49,7 @@ def benchmark_replicas(dim, batch_size, rounds, iterations, json_file=None):
                 times_s[way].append(seconds)
                 bar.update()
     seconds = {way: float(np.median(times)) for way, times in times_s.items()}
-    print("| | seconds per iteration | of one device |\n|---|---|---|")
+    print("| | seconds per iteration | relative to one device |\n|---|---|---|")
     for way, each in seconds.items():
         print(f"| {way} | {each:.3f} | {each / seconds['one device']:.2f} |")
     print(f"\nGradients of an iteration: {gradient_bytes / 2**20:.0f} MiB.")
@@ -84,7 +84,7 @@ def _print_estimate(dim=64, batch_size=64, n_critic=5):
 
     gradient_bytes = 4 * (n_critic * wave_critic(dim=dim).count_params() + wave_generator(dim=dim).count_params())
     print(f"\nEstimated, width {dim}, batch {batch_size} on each GPU, {gradient_bytes / 2**20:.0f} MiB of gradients:")
-    print("| GPUs | computing, ms | communicating, ms | examples per second, of one GPU |\n|---|---|---|---|")
+    print("| GPUs | computing, ms | communicating, ms | examples per second, relative to one GPU |\n|---|---|---|---|")
     rows = []
     for gpus in (1, 8, 64):
         flop = operations_per_iteration(dim, batch_size)
