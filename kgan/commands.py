@@ -206,7 +206,7 @@ def _new_folder(options, parent):
     if options.out:
         out = Path(options.out).expanduser()
         if out.exists():
-            rule = "Sounds go to a new folder, to overwrite none."
+            rule = "Sounds must be written to a new folder."
             raise InputError(f"{rule} Received: {out}, which exists. Give another --out.")
         return out
     name = Path(options.source).resolve().name

@@ -10,7 +10,7 @@ from kgan.text import one_line
 
 LISTED_NAMES = 12  # longer lists are not shown if there is a similar name
 LONGEST_REASON = 300  # characters
-KEPT = "What was saved before is kept."
+KEPT = "Everything saved so far is kept."
 EXHAUSTED = {"MemoryError", "ResourceExhaustedError"}  # of Python and NumPy, and of TensorFlow
 
 # Text that TensorFlow and Keras put around a message.
@@ -65,7 +65,7 @@ def told(error: Exception, smaller: Sequence[str] = ()) -> tuple[bool, str]:
     if _is_of_memory(error):
         hint = f" A smaller {' or '.join(smaller[:2])} needs less." if smaller else ""
         return False, one_line(f"Memory ran out{reason and f': {reason}'}.{hint} {kept}")
-    fault = f"This is a fault of kgan, not of your input; {kept[0].lower()}{kept[1:]} --debug shows where."
+    fault = f"This is a bug in kgan, not a fault of your input; {kept[0].lower()}{kept[1:]} Use --debug for details."
     return False, one_line(f"{type(error).__name__}{reason and f': {reason}'}. {fault}")
 
 

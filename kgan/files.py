@@ -58,7 +58,7 @@ def new_folder(path):
     """
     folder = Path(path).expanduser()
     if folder.exists():
-        raise InputError(f"Sounds go to a new folder, to overwrite none. Received: {folder}, which exists.")
+        raise InputError(f"Sounds must be written to a new folder. Received: {folder}, which exists.")
     return folder
 
 

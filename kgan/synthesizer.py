@@ -306,7 +306,7 @@ class Synthesizer:
         if latents is None:
             latents = self.latents(1 if count is None else count, seed)
         elif count is not None:
-            raise InputError(f"There are as many sounds as latents. Received: count={count} beside latents.")
+            raise InputError(f"`count` cannot be combined with latents. Received: count={count}.")
         latents = np.asarray(latents, np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim or not len(latents):
             raise ValueError(f"Latents must be (count, {self.latent_dim}). Received: shape {latents.shape}")

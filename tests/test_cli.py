@@ -213,7 +213,7 @@ def test_help_teaches_by_example(capsys):
         assert f"kgan {command} " in capsys.readouterr().out.partition("examples:")[2]
 
 
-FAULT = "This is a fault of kgan, not of your input; what was saved before is kept. --debug shows where."
+FAULT = "This is a bug in kgan, not a fault of your input; everything saved so far is kept. Use --debug for details."
 
 
 def failing(error):
@@ -231,13 +231,13 @@ def failing(error):
         (RuntimeError("a\nb."), 1, f"RuntimeError: a b. {FAULT}"),
         (AssertionError(), 1, f"AssertionError. {FAULT}"),
         (RuntimeError("x" * 1000), 1, f"RuntimeError: {'x' * 300}…. {FAULT}"),
-        (MemoryError(), 1, "Memory ran out. What was saved before is kept."),
+        (MemoryError(), 1, "Memory ran out. Everything saved so far is kept."),
         (
             OSError(12, "Cannot allocate memory"),
             1,
-            "Memory ran out: [Errno 12] Cannot allocate memory. What was saved before is kept.",
+            "Memory ran out: [Errno 12] Cannot allocate memory. Everything saved so far is kept.",
         ),
-        (OSError(28, "No space left"), 2, "[Errno 28] No space left. What was saved before is kept."),
+        (OSError(28, "No space left"), 2, "[Errno 28] No space left. Everything saved so far is kept."),
     ],
 )
 def test_an_exception_ends_in_one_line(said, monkeypatch, error, code, line):
@@ -280,7 +280,9 @@ def test_what_runs_out_of_memory_says_what_needs_less(said, monkeypatch):
     for command, smaller in (("train", "--training.batch_size or --network.dim"), ("generate", "--count")):
         monkeypatch.setattr(f"kgan.commands.{command}", too_large)
         arguments = ["x"] if command == "generate" else []
-        told_line = f"Memory ran out: Unable to allocate 9 TiB. A smaller {smaller} needs less. What was saved before is kept."
+        told_line = (
+            f"Memory ran out: Unable to allocate 9 TiB. A smaller {smaller} needs less. Everything saved so far is kept."
+        )
         assert said(command, *arguments) == (1, "", f"kgan: error: {told_line}\n")
 
 
@@ -288,13 +290,13 @@ def test_training_that_meets_a_fault_names_the_last_checkpoint(said, finished_ru
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
     monkeypatch.setattr("kgan.training.train._fit", lambda *arguments: {}["x"])
-    fault = "kgan: error: KeyError: 'x'. This is a fault of kgan, not of your input;"
+    fault = "kgan: error: KeyError: 'x'. This is a bug in kgan, not a fault of your input;"
     code, _, err = said("train", "--run", run, "--steps", 9)
     assert code == 1
-    assert err.splitlines()[-1] == f"{fault} the last good checkpoint is in {run}/checkpoints. --debug shows where."
+    assert err.splitlines()[-1] == f"{fault} the last good checkpoint is in {run}/checkpoints. Use --debug for details."
     code, _, err = said("train", "--run", tmp_path / "new", "--steps", 9, *tiny_run_options)
     assert code == 1
-    assert err.splitlines()[-1] == f"{fault} no checkpoint came before. --debug shows where."
+    assert err.splitlines()[-1] == f"{fault} there is no earlier checkpoint. Use --debug for details."
     monkeypatch.undo()
     assert said("train", "--run", run, "--steps", 7)[0] == 0  # it goes on
 
@@ -311,7 +313,7 @@ def test_errors_of_tensorflow_are_told_in_its_own_words():
     of_input, line = told(huge, ["--count", "--a", "--b"])
     assert not of_input
     assert line.startswith("Memory ran out: OOM when allocating tensor with shape[10000000,10000000] and type float on")
-    assert line.endswith(" A smaller --count or --a needs less. What was saved before is kept.")
+    assert line.endswith(" A smaller --count or --a needs less. Everything saved so far is kept.")
     graph = tf.function(lambda size: tf.reduce_sum(tf.zeros([size, size])))
     assert told(raised(lambda: graph(tf.constant(10**6))))[1].startswith(
         "Memory ran out: OOM when allocating tensor with shape"
@@ -321,12 +323,12 @@ def test_errors_of_tensorflow_are_told_in_its_own_words():
     assert told(raised(lambda: parse(tf.constant("x")))) == (False, expected)
     assert told(raised(lambda: tf.io.read_file("/nowhere/a"))) == (
         True,
-        "/nowhere/a; No such file or directory. What was saved before is kept.",
+        "/nowhere/a; No such file or directory. Everything saved so far is kept.",
     )
     dataset = tf.data.Dataset.range(1).map(lambda i: tf.numpy_function(lambda i: Path("/nowhere/a").read_text(), [i], tf.int16))
     assert told(raised(lambda: list(dataset))) == (
         True,
-        "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/a'. What was saved before is kept.",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/a'. Everything saved so far is kept.",
     )
 
 
@@ -373,7 +375,7 @@ def test_a_pipe_that_nobody_reads_ends_a_command_quietly(size, then, code, err, 
     [
         (">&-", 0, ""),
         (">&- 2>&-", 0, ""),
-        (">/dev/full", 2, "kgan: error: [Errno 28] No space left on device. What was saved before is kept.\n"),
+        (">/dev/full", 2, "kgan: error: [Errno 28] No space left on device. Everything saved so far is kept.\n"),
         (">/dev/full 2>&1", 2, ""),
     ],
 )

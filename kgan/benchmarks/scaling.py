@@ -43,7 +43,9 @@ def benchmark_scaling(precision="auto", rounds=5, out=None, json_file=None):
     for varied, sizes in tqdm(settings, "Settings", unit="setting"):
         gflop = operations_per_iteration(**sizes) / 1e9
         rows.append({"varied": varied, **sizes, "gflop": gflop, "seconds": seconds_per_step(sizes, precision, rounds)})
-    print("| width | batch | samples | seconds per iteration | GFLOP/s | time relative to the line |\n|---|---|---|---|---|---|")
+    print(
+        "| width | batch | samples | seconds per iteration | GFLOP/s | time relative to the line |\n|---|---|---|---|---|---|"
+    )
     for row in rows:
         line_s = row["gflop"] / rows[0]["gflop"] * rows[0]["seconds"]
         figures = f"{row['seconds']:.3f} | {row['gflop'] / row['seconds']:,.0f} | {row['seconds'] / line_s:.2f}"

@@ -28,7 +28,7 @@ class Interrupt(keras.callbacks.Callback):
         self._restore()
 
     def _handle(self, number, frame):
-        tqdm.write("Stopping after this iteration; a checkpoint and an export follow. Once more ends it at once.")
+        tqdm.write("Stopping after this iteration; a checkpoint and an export follow. Press Ctrl-C again to stop at once.")
         self.received = number
         self._restore()
 

@@ -18,7 +18,7 @@ def read_rows(path, last_step):
         with path.open(newline="", encoding="utf-8") as file:
             return [row for row in csv.DictReader(file) if int(row["step"]) <= last_step]
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path} is no longer the file that was written here. Move it out of the way.") from None
+        raise InputError(f"{path} is not a file that kgan wrote. Move or rename it.") from None
 
 
 def write_rows(path, rows):

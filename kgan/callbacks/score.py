@@ -144,7 +144,7 @@ class Score(keras.callbacks.Callback):
             display(Image(picture))
         since = sum(row["step"] > self.best_step for row in self.rows)
         if self.patience is not None and since >= self.patience:
-            tqdm.write(f"The best {self.monitor} was that of step {self.best_step}, {since} scores ago: training stops.")
+            tqdm.write(f"The best {self.monitor} was at step {self.best_step}, {since} scores ago; training stops.")
             self.model.stop_training = True
 
 

@@ -64,7 +64,7 @@ class _Analysed:
         off = json.loads((folder / "octaves_off.json").read_text(encoding="utf-8"))
         if off:
             found = f"{len(off):,} of {len(sounds):,} sounds are heard an octave or two off their label pitch, {off[0]} first"
-            tqdm.write(one_line(f"Warning: {found}. They are taken as they are labelled."))
+            tqdm.write(one_line(f"Warning: {found}. Their labels are used."))
 
     def __len__(self):
         return -(-len(self._levels) // BATCH)
@@ -86,7 +86,7 @@ def _analyse(sounds, labels, representation, folder):
     with (
         whole_folder(folder) as scratch,
         (scratch / "levels.npy").open("wb") as file,
-        tqdm(total=len(sounds), desc="Analysing the sounds, once", unit="sound") as bar,
+        tqdm(total=len(sounds), desc="Analysing the sounds (once)", unit="sound") as bar,
     ):
         for levels in analysed:
             if bar.n == 0:

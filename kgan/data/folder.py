@@ -38,7 +38,7 @@ class FolderSource:
         self._files = {}
         for file in files:
             if self._files.setdefault(self._name(file), file) != file:
-                self.left_out[self._name(file)] = "is the name of two files, one of which has it in another encoding"
+                self.left_out[self._name(file)] = "is the name of two files, in different encodings"
         if not files:
             unread = "".join(f" {name or 'It'} {reason}." for name, reason in self.left_out.items())
             looked_for = " ".join(sorted(EXTENSIONS))

@@ -164,7 +164,7 @@ def check_effective(name, labels_csv, clipping, asked=None):
     for option in PREPARED_OPTIONS:
         value = getattr(clipping, option)
         if (option in asked if asked is not None else value != usual[option]) and value != prepared[option]:
-            rule = f"`{option}` is as {name} was prepared, {prepared[option]}."
+            rule = f"`{option}` must be {prepared[option]}, as {name} was prepared."
             raise InputError(f"{rule} Received: {value}. Leave it out, or prepare the sounds anew.")
 
 

@@ -146,7 +146,7 @@ def _render_all(folder, sample_rate_hz, length_samples, channels):
         whole_folder(folder) as scratch,
         # Written in order, not through a memory map: a full disk must raise an error, not end the process.
         (scratch / "audio.npy").open("wb") as file,
-        tqdm(total=len(programs) * per_program, desc="Rendering the built-in notes, once", unit="note") as bar,
+        tqdm(total=len(programs) * per_program, desc="Rendering the built-in notes (once)", unit="note") as bar,
     ):
         header = {"descr": "<i2", "fortran_order": False, "shape": (bar.total, *clip_shape)}
         np.lib.format.write_array_header_1_0(file, header)

@@ -203,7 +203,7 @@ class NSynthTarSource:
     @functools.cached_property
     def _members(self):
         """Return the name and a digest of each WAV file."""
-        found = self._walk("Looking through the archive, once")
+        found = self._walk("Scanning the archive (once)")
         return _kept(
             self.path, lambda: [(name, hashlib.blake2b(content, digest_size=8).hexdigest()) for name, content in found]
         )
@@ -266,7 +266,7 @@ class NSynthTFRecordSource:
         self.label_names = names_with(instruments)
 
     def _look_through(self):
-        stated = [stated for *_, stated in tqdm(self._notes(), "Looking through the file, once", unit="sound")]
+        stated = [stated for *_, stated in tqdm(self._notes(), "Scanning the file (once)", unit="sound")]
         return len(stated), _by_number(stated)
 
     @property

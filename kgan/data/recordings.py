@@ -83,7 +83,7 @@ class Clipping:
             raise ValueError("is shorter than a clip")
         clips = clips[_swing(clips.astype(np.float32)) >= floor * FULL_SCALE]
         if not len(clips):
-            raise ValueError("is silent where clips are taken; a last part shorter than half a clip is none")
+            raise ValueError("is silent where clips are taken; a last part shorter than half a clip is not used")
         return clips[:, :, 0] if self.channels == 1 else clips, remarks
 
     def _read(self, recording):

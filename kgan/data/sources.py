@@ -20,7 +20,7 @@ def find_source(name, split=None, labels_csv=None):
     """
     source = _find(name, split, labels_csv)
     if split and not isinstance(source, NSynthTFDSSource):
-        raise InputError(f"`split` is for nsynth here: of {name} all is prepared. Received: {split}. Give it when you train.")
+        raise InputError(f"`split` is for nsynth here: all of {name} is prepared. Received: {split}. Give it when you train.")
     if labels_csv and not isinstance(source, FolderSource):
         raise InputError(
             f"`labels_csv` is for a folder of sounds. Received: {labels_csv} beside {name}, which has its own labels."
@@ -41,7 +41,7 @@ def _find(name, split, labels_csv):
             return NSynthTarSource(path)
         raise InputError(f"A file of sounds must be NSynth's, .tfrecord or .tar.gz. Received: {path}.")
     if is_prepared(path):
-        raise InputError(f"What is prepared needs no further preparation: --data {path} reads it. Received: {path}.")
+        raise InputError(f"The folder is already prepared: --data {path} reads it. Received: {path}.")
     if (path / "examples.json").is_file():
         return NSynthFolderSource(path)
     return FolderSource(path, labels_csv)

@@ -44,7 +44,7 @@ class Instrument:
     def __init__(self, synthesizer):
         self.synthesizer = synthesizer
         self.sliders = directions(synthesizer)
-        self.real = "The real sounds are still being read."
+        self.real = "The real sounds are still being loaded."
         self._corner = functools.lru_cache(1024)(lambda seed: synthesizer.latents(1, seed)[0])
 
     def latent(self, timbre):

@@ -106,7 +106,7 @@ def load_classifier(train, valid, test, architecture="mel", label=None, cache=No
     for name, part in (("validation", valid), ("test", test)):
         if not np.isin(part.labels.get(label, ()), train.labels[label]).any():
             raise InputError(
-                f"A classifier needs a label whose values {name} sounds share. Received: {label}, of others alone."
+                f"A classifier needs a label whose values {name} sounds share. Received: {label}, which has no shared values."
             )
     values = np.unique(np.concatenate([part.labels[label] for part in parts]))
     names = [train.label_names[label][value] if label in train.label_names else str(value) for value in values]
@@ -121,7 +121,7 @@ def load_classifier(train, valid, test, architecture="mel", label=None, cache=No
             keras.utils.set_random_seed(SEED)
             model = _build(train, architecture, len(names), heads)
             truths = [_truth(part, heads, values) for part in parts]
-            _fit(model, train, valid, truths[0], truths[1], f"Training the {architecture} classifier, once")
+            _fit(model, train, valid, truths[0], truths[1], f"Training the {architecture} classifier (once)")
             description = {
                 "architecture": architecture,
                 "label": label,

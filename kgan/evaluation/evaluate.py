@@ -204,7 +204,7 @@ def _check_earlier(earlier, result, names):
             )
         changed = [name for name, value in result["settings"].items() if each["settings"].get(name) != value]
         if changed:
-            raise InputError(f"Scores are comparable by the same settings alone. Received: another {' and '.join(changed)}.")
+            raise InputError(f"Scores are comparable only with the same settings. Received: another {' and '.join(changed)}.")
         new = [row["experiment"] for row in each["rows"] if row["experiment"] not in (REAL_TRAIN, REAL_TEST)]
         if known & set(new):
             raise InputError(f"Each experiment needs a name of its own. Received twice: {', '.join(sorted(known & set(new)))}.")

@@ -79,7 +79,7 @@ def listen(synthesizer, train, test, folder, count=10, seed=0):
         )
     drawn_kinds = [kind for kind in synthesizer.labels.kinds if kind not in kinds]
     if drawn_kinds:
-        text.append(f"Drawn, for no test sound has a value that the generator knows: {', '.join(drawn_kinds)}.")
+        text.append(f"Drawn at random, because the generator knows none of the test sounds' values: {', '.join(drawn_kinds)}.")
     text = "\n\n".join(text) + "\n"
     with whole_folder(folder) as scratch:
         for name, png in pictures.items():

@@ -71,7 +71,7 @@ def check_new(path):
     paths = [path.with_suffix(suffix) for suffix in SUFFIXES]
     for each in paths:
         if each.exists():
-            raise InputError(f"Tables go to new files, to overwrite none. Received: {each}, which exists. Give another --out.")
+            raise InputError(f"Tables must be written to new files. Received: {each}, which exists. Give another --out.")
     return paths
 
 

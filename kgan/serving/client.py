@@ -269,7 +269,7 @@ class Client:
 
 def _check_no_count(count):
     if count is not None:
-        raise InputError(f"There are as many sounds as latents. Received: count={count} beside latents.")
+        raise InputError(f"`count` cannot be combined with latents. Received: count={count}.")
 
 
 def _latent_values(latents):

@@ -9,7 +9,7 @@ LICENCES = {
     "notes": "rendered from the SoundFont TimGM6mb, which is under the GNU General Public License 2",
     "nsynth": "NSynth is under Creative Commons Attribution 4.0",
 }
-OWN = "its own licence says what may be done with sounds made after it"
+OWN = "see the licence of the data"
 
 
 def model_card(name, config, step, parameters, size_bytes, sounds=None, scores=None, labels=None):
@@ -66,7 +66,7 @@ A generator of sounds, exported by kgan for TensorFlow Serving. `assets/config.y
 
 ```bash
 kgan generate {_quoted(folder)} --count 16 --seed 7      # WAV files and a picture of them
-kgan train --config {_quoted(f"{folder}/1/assets/config.yaml")} --run runs/again      # trains it anew
+kgan train --config {_quoted(f"{folder}/1/assets/config.yaml")} --run runs/again      # trains it again
 ```
 
 ```python

@@ -63,7 +63,7 @@ def start_from(source, gan, representation):
 def train_new_critic(gan, dataset):
     """Train a new critic while the generator stays unchanged."""
     some = itertools.islice(dataset, CRITIC_STEPS)  # a distributed dataset has no `take`
-    gan.train_critic(tqdm(some, "A new critic learns", total=CRITIC_STEPS, unit="step", leave=False))
+    gan.train_critic(tqdm(some, "Training a new critic", total=CRITIC_STEPS, unit="step", leave=False))
 
 
 def _config_of(source) -> Config:

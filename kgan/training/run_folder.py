@@ -65,7 +65,7 @@ class RunFolder:
             with lock:
                 for folder in (self.checkpoints, self.logs, self.samples, self.saved_model):
                     if folder.exists() and not folder.is_dir():
-                        raise InputError(f"A run keeps a folder where a file is in the way: {folder}.")
+                        raise InputError(f"A file is in the way of a run's folder: {folder}.")
                     remove_unfinished(folder)
                 yield
         finally:
@@ -79,7 +79,9 @@ class RunFolder:
         digest = hashlib.sha256("\n".join(sounds.ids).encode()).hexdigest()
         data = {"sounds": len(sounds), "sha256_of_ids": digest, "labels": labels.get_config()}
         if self.facts_file.exists() and self._read_facts()["data"] != data:
-            tqdm.write("Warning: the sounds are not those that the run was started with; it goes on with what is there now.")
+            tqdm.write(
+                "Warning: the sounds are not those that the run was started with; training continues with the current sounds."
+            )
         with whole_file(self.facts_file) as scratch:
             scratch.write_text(json.dumps({"format": FORMAT, "kgan": __version__, "data": data}))
 
@@ -149,7 +151,7 @@ class RunFolder:
         if changed:
             listed = ", ".join(f"{name} {stored[name]} -> {now[name]}" for name in changed)
             raise InputError(
-                f"{self.path} goes on with the settings it was started with. Received other ones: {listed}."
+                f"{self.path} must be resumed with its original settings. Received other settings: {listed}."
                 " Leave them out, or start another run with --run."
             )
         return config
@@ -172,15 +174,15 @@ def new_config(told, strategy):
     other = "small" if config.size == "full" else "full"
     lines = [
         f"Size {config.size}{reason}: dim {network.dim}, batch {training.batch_size}, {' or '.join(ends) or 'no end'}."
-        f" Otherwise: --size {other}, --network.dim 32, --minutes 60."
+        f" To change it: --size {other}, --network.dim 32, --minutes 60."
     ]
     if training.precision == "auto":
         fastest, speed = fastest_precision(on_gpu)
         training.precision = PRECISIONS[chiefs(strategy, PRECISIONS.index(fastest))]
         measured = f"its matrix products are {speed:.1f} times as fast as float32's here" if speed > 1 else "none is faster"
-        lines.append(f"Precision {training.precision}: {measured}. Otherwise: --precision float32.")
+        lines.append(f"Precision {training.precision}: {measured}. To change it: --precision float32.")
     else:
-        lines.append(f"Precision {training.precision}, as told. Otherwise: --precision auto.")
+        lines.append(f"Precision {training.precision}, as requested. To measure it instead: --precision auto.")
     return config, lines
 
 
@@ -201,7 +203,7 @@ def load(path: str | Path, best: bool = False) -> Synthesizer:
     if run.exists():
         return _of_run(run, best)
     if best:
-        raise InputError(f"--best is for runs, which keep several checkpoints. Received: {run.path}, which is none.")
+        raise InputError(f"--best is for runs, which keep several checkpoints. Received: {run.path}, which is not a run.")
     return SavedSynthesizer(run.path)
 
 

@@ -121,4 +121,4 @@ def check_all_effective(asked, config):
 def _kept(run):
     if any(run.checkpoints.glob("step_*")):
         return f"The last good checkpoint is in {run.checkpoints}."
-    return "No checkpoint came before."
+    return "There is no earlier checkpoint."

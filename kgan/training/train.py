@@ -95,7 +95,7 @@ def train_run(config, run: RunFolder, callbacks=(), sounds=None):
     with strategy.scope():
         gan = build_gan(config, representation, labels)
         start_step = checkpoint.restore(gan)
-    check_same(strategy, start_step, "All processes must go on from the same checkpoint, in a folder that they share.")
+    check_same(strategy, start_step, "All processes must resume from the same checkpoint, in a folder that they share.")
     synthesizer = GANSynthesizer(gan, representation, config.data.sample_rate_hz)
     if start_step and budget.spent(start_step):
         if not is_chief(strategy):
@@ -208,4 +208,4 @@ def _compare(synthesizer, sounds, seed):
         )
         pitch_counts.append(len(pitches))
     if 0 < 4 * pitch_counts[0] < pitch_counts[1] and 2 * clear.sum() > count:
-        tqdm.write("So few pitches are not yet notes: more iterations make them.")
+        tqdm.write("There are still few different pitches; train for more iterations.")

@@ -65,7 +65,7 @@ def test_rows_picture_and_the_best_checkpoint(fit, tmp_path, make_gan):
 def test_it_stops_when_scores_no_longer_improve(fit, capsys):
     gan, _ = fit(Told(9.0, 4.0, 5.0, 6.0, 3.0), 20, patience=2)
     assert int(gan.step) == 8
-    assert "best frechet_distance was that of step 4, 2 scores ago" in capsys.readouterr().out
+    assert "best frechet_distance was at step 4, 2 scores ago" in capsys.readouterr().out
 
 
 def test_scores_are_among_the_logs_of_an_epoch_for_other_callbacks(fit):

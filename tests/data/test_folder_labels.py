@@ -161,7 +161,7 @@ def test_names_that_are_the_same_once_spelt_out_are_told(fill):
             file.write(content)
     source = FolderSource(folder)
     assert len(source) == 2
-    assert source.left_out == {"\\xff.wav": "is the name of two files, one of which has it in another encoding"}
+    assert source.left_out == {"\\xff.wav": "is the name of two files, in different encodings"}
 
 
 def test_a_split_that_has_no_folder_is_drawn_from_the_first(fill):
@@ -206,10 +206,10 @@ SHORT = ("--data.length_samples", 256, "--steps", 1, "--network.dim", 2, "--trai
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--data.normalize", "true", "`normalize` is as {shards} was prepared, False. Received: True"),
-        ("--data.slicing", "first", "`slicing` is as {shards} was prepared, all. Received: first"),
-        ("--data.overlap", "0.5", "`overlap` is as {shards} was prepared, 0.0. Received: 0.5"),
-        ("--data.silence_db", "null", "`silence_db` is as {shards} was prepared, -80.0. Received: None"),
+        ("--data.normalize", "true", "`normalize` must be False, as {shards} was prepared. Received: True"),
+        ("--data.slicing", "first", "`slicing` must be all, as {shards} was prepared. Received: first"),
+        ("--data.overlap", "0.5", "`overlap` must be 0.0, as {shards} was prepared. Received: 0.5"),
+        ("--data.silence_db", "null", "`silence_db` must be -80.0, as {shards} was prepared. Received: None"),
         ("--data.labels_csv", "labels.csv", "`labels_csv` is for a folder of sounds. Received: "),
         ("--data.split", "test", "`split` is for sets with folders such as train and test. Received: test of {shards}"),
     ],
@@ -232,8 +232,8 @@ def test_what_shards_were_prepared_with_may_be_repeated(shards):
     ("options", "told"),
     [
         (["--data.labels_csv", "labels.csv"], "`labels_csv` is for a folder of sounds"),
-        (["--data.normalize", "false"], "`normalize` is as notes was prepared, True. Received: False"),
-        (["--data.slicing", "random"], "`slicing` is as notes was prepared, all. Received: random"),
+        (["--data.normalize", "false"], "`normalize` must be True, as notes was prepared. Received: False"),
+        (["--data.slicing", "random"], "`slicing` must be all, as notes was prepared. Received: random"),
     ],
 )
 def test_the_built_in_notes_are_as_they_are(capsys, tmp_path, options, told):

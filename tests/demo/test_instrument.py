@@ -87,7 +87,7 @@ def test_labels_are_passed_on_and_drawn(instrument):
 
 
 def test_real_sounds_of_the_same_pitch_first_and_family_second(instrument):
-    with pytest.raises(InputError, match="still being read"):
+    with pytest.raises(InputError, match="still being loaded"):
         instrument.real_sound({"pitch": 60}, 0)
     labels = {"pitch": np.array([60, 61, 60, 61]), "family": np.array([0, 1, 1, 1])}
     audio = np.linspace(0.1, 0.4, 4)[:, None] * np.ones((4, CLIP))

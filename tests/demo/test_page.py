@@ -304,7 +304,7 @@ def test_a_real_one_of_the_same_pitch_and_family(open_page):
     press(page, "g")
     for _ in range(120):  # the sounds are rendered once, in the background
         text, peak, _ = heard(page, lambda: page.click("#play-real"))
-        if "still being read" not in text:
+        if "still being loaded" not in text:
             break
         page.wait_for_timeout(1000)
     assert re.match(r"B, real: organ_\w+_\d{3}-067-\d{3}\.", text)

@@ -88,7 +88,7 @@ def test_a_generator_that_plays_has_notes_to_hold(playing):
             "/sound.wav?seeds=1,2,3,4&duration=1",
             "Notes of any pitch and duration need a generator over --repr harmonic. Received: one over another.",
         ),
-        ("/real.wav?label.pitch=60", "The real sounds are still being read."),
+        ("/real.wav?label.pitch=60", "The real sounds are still being loaded."),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_words(address, path, reason):

@@ -71,4 +71,4 @@ def test_instruments_are_compared_by_name_and_drawn_where_none_is_known(tmp_path
     text = listen(Two(), tones(), labelled(["harp", "viola", "lute", "sitar"]), tmp_path / "none")
     assert sorted(Two.asked[1]["pitch"]) == list(PITCHES)
     assert "instrument" not in Two.asked[1]
-    assert "Drawn, for no test sound has a value that the generator knows: instrument." in text
+    assert "Drawn at random, because the generator knows none of the test sounds' values: instrument." in text

@@ -55,7 +55,7 @@ def test_it_writes_wav_files_and_overwrites_none(served, address, tmp_path):
                 audio, rate_hz = soundfile.read(io.BytesIO(path.read_bytes()))
                 assert rate_hz == 16000
                 assert np.abs(audio - wave).max() <= 1 / 32767
-        with pytest.raises(InputError, match="new folder, to overwrite none"):
+        with pytest.raises(InputError, match="must be written to a new folder"):
             client.write_wavs(tmp_path / "seed", count=1)
 
 
@@ -228,7 +228,7 @@ def test_it_plays_latents_eight_at_once(player):
         ),
         ({"bend_semitones": np.zeros((3, 4))}, "`bend_semitones` must be (points,) or (latents, points) numbers, and finite."),
         ({"labels": {"family": 7}}, "`family` must be one of bass, flute. Received:"),
-        ({"latents": np.zeros((2, 8)), "count": 2}, "There are as many sounds as latents. Received: count=2 beside latents."),
+        ({"latents": np.zeros((2, 8)), "count": 2}, "`count` cannot be combined with latents. Received: count=2."),
     ],
 )
 def test_notes_that_are_refused_by_it_as_by_the_model(player, asked, message):

@@ -307,7 +307,9 @@ def test_changed_sounds_are_told(tmp_path, finished_run, sound_folder, capsys):
     assert "the sounds are not those that the run was started with" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "message"), [("logs", "a file is in the way"), ("history.csv", "is no longer the file")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("logs", "a file is in the way"), ("history.csv", "is not a file that kgan wrote")]
+)
 def test_files_in_the_way_are_named(tmp_path, finished_run, capsys, name, message):
     run = tmp_path / "run"
     shutil.copytree(finished_run, run)
