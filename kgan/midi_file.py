@@ -130,7 +130,7 @@ def _notes(tracks, form, division, left_out):
             bend = bends.get(note.instrument[1], np.zeros_like)
             struck.append((note, start_s + seconds(note.start), start_s + seconds(note.end), bend))
         start_s += seconds(max(track.end for _, track in part))
-    struck.sort(key=lambda each: each[0].instrument[0])  # by tracks
+    struck.sort(key=lambda each: each[0].instrument[0])  # in the order of the tracks
     numbers = {instrument: i for i, instrument in enumerate(dict.fromkeys(note.instrument for note, *_ in struck))}
     notes = [Note(numbers[note.instrument], note.pitch, note.velocity, *others) for note, *others in struck]
     return sorted(notes, key=lambda note: note.start_s), [program for _, _, program in numbers]

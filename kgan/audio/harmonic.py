@@ -115,7 +115,7 @@ class HarmonicAnalysis:
 
     @functools.cached_property
     def noise_spectra(self):
-        """Transforms of white noise, complex64 `(noise frames, bins)`, with all magnitudes set to the root of its mean power."""
+        """Transforms of white noise, complex64 `(noise frames, bins)`, each magnitude set to the root of the mean power."""
         frames = self.frames // 2 + 1
         rng = np.random.default_rng(3)
         white = rng.standard_normal((frames - 1) * 2 * self.hop_samples + self.window_samples).astype(np.float32)

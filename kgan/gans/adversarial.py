@@ -45,7 +45,7 @@ class AdversarialModel(TwoNetworks):
             pass through it in one batch, so it must not contain batch normalisation.
         n_critic: Critic steps per iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
-        ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
+        ema_decay: Decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
             warms up: at step t the decay is at most (1 + t) / (10 + t).
         seed: Seed of the random numbers, an integer.
         labels: `Labels`, or None for an unconditional GAN.

@@ -18,7 +18,7 @@ from kgan.networks.layers import (
 )
 
 LAYERS = 5
-CHANNELS_LAST = {"data_format": "channels_last"}  # however Keras is configured
+CHANNELS_LAST = {"data_format": "channels_last"}  # independent of Keras's configuration
 
 
 def spectrogram_strides(shape):

@@ -84,8 +84,7 @@ class Representation(keras.layers.Layer):
             *labels: `(batch,)` for each of `label_kinds`.
 
         Returns:
-            float32 `(batch, samples[, channels])`. It is in [-1, 1] for encodings of real sounds; generated examples may
-            exceed that.
+            float32 `(batch, samples[, channels])`. It is in [-1, 1] if the examples are like those of real sounds.
 
         Raises:
             InputError: Statistics are needed, but `adapt` was not called.
