@@ -1,6 +1,6 @@
 """GANs that synthesise sounds, on Keras 3 and TensorFlow.
 
-What stands here, and what is public in these packages, is what the README and the documentation use. All else may change.
+The public API is the names listed here and the public names of the listed packages. Everything else may change.
 """
 
 import importlib
@@ -12,7 +12,7 @@ use_onednn()
 
 __version__ = "0.1.0"
 
-# Imported when first used: `import kgan` alone does not import TensorFlow.
+# Imported on first use, so that `import kgan` alone does not import TensorFlow.
 _HOMES = {
     "Client": "kgan.serving.client",
     "DCGAN": "kgan.gans",

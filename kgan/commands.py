@@ -1,4 +1,4 @@
-"""What each command does, with the options that `kgan.cli` parsed. TensorFlow is imported when work starts."""
+"""The commands, called with the options that `kgan.cli` parsed. TensorFlow is imported only when work starts."""
 
 import itertools
 import math
@@ -20,9 +20,9 @@ from kgan.quiet import import_tensorflow_quietly
 from kgan.text import one_line, printable
 
 EXIT_FAILURE, EXIT_BAD_INPUT, EXIT_SIGNAL = 1, 2, 128
-SHARDS = "shards:"  # before a folder that `generate` fills with shards
-LARGEST_COUNT = 100_000  # of sounds in memory, and of files in a folder
-EXPERIMENTS = {  # of the published table, in its order
+SHARDS = "shards:"  # prefix of a folder for shards in `generate --out`
+LARGEST_COUNT = 100_000  # sounds in memory, and files in a folder
+EXPERIMENTS = {  # the rows of the published table, in its order
     "DCGAN": ("dcgan", "wave"),
     "WGAN": ("wgan", "wave"),
     "WGAN-GP": ("wgan_gp", "wave"),
@@ -31,8 +31,8 @@ EXPERIMENTS = {  # of the published table, in its order
 
 
 def train(options):
-    """Train a GAN, or go on with a run."""
-    told = all_values(_overrides(options), options.preset, options.config)  # says what is wrong before TensorFlow is imported
+    """Train a GAN, or resume a run."""
+    told = all_values(_overrides(options), options.preset, options.config)  # reports bad options before importing TensorFlow
     import_tensorflow_quietly()
     from kgan.training import start
     from kgan.training.run_folder import RunFolder
@@ -56,7 +56,7 @@ def train(options):
 
 
 def _as_much_again(training, step):
-    """Return the options that double the budget that a run has spent."""
+    """Return the options that double the spent budget of a run."""
     if training.steps and step >= training.steps:
         return ["--steps", 2 * training.steps]
     options = {"--minutes": training.minutes, "--training.cpu_minutes": training.cpu_minutes}
@@ -64,12 +64,12 @@ def _as_much_again(training, step):
 
 
 def _asked(options):
-    """Return the names of the values that were asked for; those of a file, which may hold all there are, are not among them."""
+    """Return the names of the values requested by options. Those of a file do not count, because it may hold all values."""
     return set(told_values(_overrides(options)))
 
 
 def generate(options):
-    """Make sounds with a run or a SavedModel; no data set is needed."""
+    """Generate sounds with a run or a SavedModel; no data set is needed."""
     shards = _shards_folder(options)
     if options.sample_rate and shards:
         raise InputError(f"--sample-rate is for WAV files. Received: it beside --out {SHARDS}FOLDER.")
@@ -100,7 +100,7 @@ def generate(options):
     elif options.interpolate:
         ends = synthesizer.latents(2, options.seed)
         latents = interpolate(*ends, options.interpolate, synthesizer.latent_distribution)
-        _, once = each_with_all(synthesizer, np.arange(1), asked, options.seed)  # what is not asked for stays on the way
+        _, once = each_with_all(synthesizer, np.arange(1), asked, options.seed)  # labels drawn at random stay constant
         asked |= {kind: values for kind, values in once.items() if kind not in asked}
     else:
         latents = synthesizer.latents(count, options.seed)
@@ -120,7 +120,7 @@ def generate(options):
 
 
 def _perform(options, synthesizer, asked, out):
-    """Write a performance of a MIDI file and its picture into a new folder."""
+    """Perform a MIDI file, and write the sound and a picture of it to a new folder."""
     from kgan.audio.files import write_wav
     from kgan.audio.pictures import piece
     from kgan.files import whole_folder
@@ -140,7 +140,7 @@ def _perform(options, synthesizer, asked, out):
 
 
 def listen(options):
-    """Put generated sounds beside real ones of the same labels: pictures, WAVs, nearest neighbours, attacks, pitch by pitch."""
+    """Compare generated with real sounds of the same labels: pictures, WAVs, nearest neighbours, attacks, scores by pitch."""
     out = _new_folder(options, "listening")
     import_tensorflow_quietly()
     from kgan.config import load_config
@@ -159,7 +159,7 @@ def listen(options):
 
 
 def demo(options):
-    """Play a generator in the browser: keyboard, morphing, real notes beside it, a sequencer."""
+    """Play a generator in the browser, with a keyboard, morphing, real notes to compare and a sequencer."""
     if find_spec("uvicorn") is None or find_spec("starlette") is None:
         raise InputError('The page needs the extra `demo`: pip install -e ".[demo]".')
     import_tensorflow_quietly()
@@ -177,21 +177,21 @@ def demo(options):
             if config.data.source.split("/")[0] == "nsynth":
                 raise InputError("NSynth is not downloaded for that.")
             instrument.real = renumbered(load_sounds(config), instrument.synthesizer.labels.names)
-        except Exception as error:  # the page goes on without
+        except Exception as error:  # the page works without real sounds
             instrument.real = f"There are no real sounds to compare with. {error}"
 
     def ready(address):
         print(f"Play it at {address} - Ctrl-C ends it.", flush=True)
         threading.Thread(target=read_real, daemon=True).start()
         if not options.no_browser:
-            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # one in a terminal waits for us
+            threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()  # a browser in the terminal blocks
 
     serve(instrument, Path(options.source).resolve().name, options.host, options.port, ready)
     return 0
 
 
 def _shards_folder(options):
-    """Return the folder in `--out shards:FOLDER`, None where sounds become files."""
+    """Return the folder of `--out shards:FOLDER`, or None if sounds are written as files."""
     given, folder = (options.out or "").startswith(SHARDS), (options.out or "").removeprefix(SHARDS)
     if given and (not folder or options.latents or options.interpolate or options.midi):
         rule = f"--out {SHARDS}FOLDER takes --count of a seed."
@@ -202,7 +202,7 @@ def _shards_folder(options):
 
 
 def _new_folder(options, parent):
-    """Return the folder that was asked for, or the first new one named after the source: `NAME`, `NAME-2`, `NAME-3`, ..."""
+    """Return the requested folder, or the first new one named after the source: `NAME`, `NAME-2`, `NAME-3`, ..."""
     if options.out:
         out = Path(options.out).expanduser()
         if out.exists():
@@ -215,7 +215,7 @@ def _new_folder(options, parent):
 
 
 def _asked_labels(options):
-    """Return pairs of kind and text of what `generate` is asked for."""
+    """Return the labels requested from `generate` as pairs of kind and text."""
     by_name = {"pitch": options.pitch, "family": options.family, "instrument": options.instrument}
     pairs = [(kind, text) for kind, text in by_name.items() if text is not None]
     for text in options.label:
@@ -230,7 +230,7 @@ def _asked_labels(options):
 
 
 def export(options):
-    """Write a run as a SavedModel that TensorFlow Serving loads, and in other formats."""
+    """Export a run as a SavedModel for TensorFlow Serving, and in other formats."""
     import_tensorflow_quietly()
     from kgan.training.run_folder import export_run
 
@@ -248,7 +248,7 @@ def export(options):
 
 
 def prepare(options):
-    """Write sounds as shards, which --data takes, too: once, in parallel, resumable."""
+    """Convert sounds to shards, which --data accepts. It runs in parallel and can be resumed."""
     told = told_values(_overrides(options) | {"data.source": options.source}, options.config)
     import_tensorflow_quietly()
     from kgan.config import load_config
@@ -274,7 +274,7 @@ def prepare(options):
 
 
 def evaluate(options):
-    """Score runs, SavedModels and folders of sounds beside real sounds, in one table."""
+    """Score runs, SavedModels and folders of sounds against real sounds, in one table."""
     sources = dict(_named_source(text) for text in options.sources)
     if len(sources) < len(options.sources):
         raise InputError(f"Each source needs a name of its own. Received: {' '.join(options.sources)}.")
@@ -292,7 +292,7 @@ def evaluate(options):
 
 
 def reproduce(options):
-    """Train the experiments of the published table, each for the same time, and score them."""
+    """Train the experiments of the published table for the same time each, and score them."""
     import_tensorflow_quietly()
     import keras
 
@@ -307,7 +307,7 @@ def reproduce(options):
     folder = Path(options.out).expanduser()
     table = folder / "table.md"
     told = told_values(_overrides(options), options.config)
-    check_new(table)  # what would end it after hours ends it now
+    check_new(table)  # fail now instead of after hours
     check_choice("classifier", options.classifier, ARCHITECTURES)
     for name in _metrics(options) or ():
         check_choice("metric", name, METRICS)
@@ -347,18 +347,18 @@ def _metrics(options):
 
 
 def _named_source(text):
-    """Return the name and the path in `NAME=PATH`, or twice the text where it is a path as it stands."""
+    """Return the name and the path of `NAME=PATH`. If the text itself is a path, it is both."""
     name, equals, path = text.partition("=")
-    if not equals or os.path.exists(Path(text).expanduser()):  # of a Path, `exists` fails on a long name
+    if not equals or os.path.exists(Path(text).expanduser()):  # `Path.exists` fails for a long name
         name, path = text, text
     return printable(name), Path(path).expanduser()
 
 
 def _data_of(paths):
-    """Return the values of `data` that runs and SavedModels were trained on, none where there are only folders.
+    """Return the `data` values that runs and SavedModels were trained with; empty if there are only folders.
 
     Raises:
-        InputError: they were trained on different data.
+        InputError: They were trained on different data.
     """
     from kgan.serving.saved_model import CONFIG_FILE, saved_model_version
     from kgan.training.run_folder import RunFolder
@@ -406,7 +406,7 @@ def _evaluate(sources, told, options):
 
 
 def _generated(path, best, clipping, count, seed):
-    """Return the `Sounds` of a run or a SavedModel, and its iterations."""
+    """Return `Sounds` generated by a run or a SavedModel, and its number of iterations."""
     from kgan.evaluation.evaluate import generated
     from kgan.training.run_folder import load
 
@@ -422,10 +422,10 @@ def _generated(path, best, clipping, count, seed):
 
 
 def _kind_of(path):
-    """Return what a source of `evaluate` is: a table, a run, a SavedModel or a folder of sounds.
+    """Return the kind of a source of `evaluate`: a table, a run, a SavedModel or a folder of sounds.
 
     Raises:
-        InputError: it is none of these.
+        InputError: It is none of these.
     """
     from kgan.serving.saved_model import saved_model_version
     from kgan.training.run_folder import RunFolder
@@ -446,7 +446,7 @@ def _kind_of(path):
 
 
 def _show_table(result, out):
-    """Print a table, write it, and return the exit code: a failure where an experiment could not be scored."""
+    """Print a table, write it, and return the exit code, a failure if an experiment could not be scored."""
     from kgan.evaluation.table import to_markdown, write_table
 
     print("\n" + to_markdown(result))
@@ -457,7 +457,7 @@ def _show_table(result, out):
 
 
 def benchmark_pipeline(options):
-    """Measure clips per second that reach a training step, beside what people would otherwise use."""
+    """Measure how many clips per second reach a training step, compared with other input pipelines."""
     import_tensorflow_quietly()
     from kgan.benchmarks.pipeline import benchmark_pipeline
 
@@ -466,7 +466,7 @@ def benchmark_pipeline(options):
 
 
 def benchmark_train(options):
-    """Measure seconds of an iteration of WGAN-GP over waves, beside PyTorch, and the share of the processor's peak."""
+    """Measure the seconds per iteration of WGAN-GP over waveforms, optionally with PyTorch, and the share of the CPU's peak."""
     import_tensorflow_quietly()
     from kgan.benchmarks.train import benchmark_train
 
@@ -476,7 +476,7 @@ def benchmark_train(options):
 
 
 def benchmark_scaling(options):
-    """Measure how the time of an iteration grows with batch, width and length, and draw it."""
+    """Measure and plot how the time of an iteration grows with batch size, width and length."""
     if options.out and Path(options.out).exists():
         raise InputError(f"--out must be a new file. Received: {options.out}, which exists.")
     import_tensorflow_quietly()
@@ -487,7 +487,7 @@ def benchmark_scaling(options):
 
 
 def benchmark_replicas(options):
-    """Measure what it costs to spread an iteration over two replicas, in one process and in two."""
+    """Measure the cost of distributing an iteration over two replicas, in one process and in two."""
     if options.batch_size % 2:
         raise InputError(f"Two replicas share a batch: --batch-size must be even. Received: {options.batch_size}.")
     from kgan.benchmarks.replicas import benchmark_replicas
@@ -497,7 +497,7 @@ def benchmark_replicas(options):
 
 
 def benchmark_learning(options):
-    """Draw the scores of runs against minutes of training."""
+    """Plot the scores of runs against minutes of training."""
     if Path(options.out).exists():
         raise InputError(f"--out must be a new file. Received: {options.out}, which exists.")
     import_tensorflow_quietly()
@@ -508,7 +508,7 @@ def benchmark_learning(options):
 
 
 def benchmark_generate(options):
-    """Measure how fast a generator makes sounds, one at a time and 64 at once, beside PyTorch."""
+    """Measure how fast a generator makes sounds, one at a time and 64 at once, optionally compared with PyTorch."""
     import_tensorflow_quietly()
     from kgan.benchmarks.generate import benchmark_generate
 
@@ -517,7 +517,7 @@ def benchmark_generate(options):
 
 
 def benchmark_serve(options):
-    """Measure how fast a server answers many clients at once."""
+    """Measure how fast a server answers many simultaneous clients."""
     from kgan.benchmarks.serve import benchmark_serve
 
     asked = options.clients, options.seconds, options.count, options.latent_dim
@@ -544,12 +544,12 @@ def _read_latents(path, latent_dim):
 def _default_run(told, preset):
     base = base_values(told)
     name = os.fsencode(Path(base["data.source"]).name).decode("utf-8", "backslashreplace")
-    data = os.fsdecode(name.replace("\\", "_").encode())  # by a backslash TensorFlow Serving finds no file
+    data = os.fsdecode(name.replace("\\", "_").encode())  # TensorFlow Serving cannot read paths with a backslash
     return Path("runs") / f"{preset or base['model'] + '_' + base['repr']}_{data}"
 
 
 def _command(name, *arguments):
-    """Return the line that runs a command as this one was run: by the same Python, from a script or as `kgan`."""
+    """Return the command line that runs a command the way this one was run: by the same Python, from a script or as `kgan`."""
     started = Path(sys.argv[0])
     if started.parent.name == "scripts":
         python = Path(sys.executable)

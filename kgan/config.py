@@ -1,9 +1,9 @@
-"""The experiment as typed data: every value that a run depends on.
+"""The typed configuration of an experiment: every value that a run depends on.
 
-The values themselves are in `configs/`: `base.yaml` holds all of them, `dcgan.yaml`, `wgan.yaml` and `wgan_gp.yaml` what a
-model changes, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` what a representation changes, `small.yaml` and
-`full.yaml` what a size changes. `fast.yaml`, `hq.yaml`, `paper.yaml` and others are presets: whole experiments. A run's
-`config.yaml` holds the resolved whole.
+The values are in `configs/`. `base.yaml` holds all of them. Other files hold changes to it: `dcgan.yaml`, `wgan.yaml` and
+`wgan_gp.yaml` for a model, `wave.yaml`, `spec.yaml`, `logspec.yaml` and `melif.yaml` for a representation, `small.yaml` and
+`full.yaml` for a size. `fast.yaml`, `hq.yaml`, `paper.yaml` and others are presets: whole experiments. A run's `config.yaml`
+holds the complete resolved configuration.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ REPRESENTATIONS = {
 DATA_SETS = ("notes", "nsynth", "nsynth/full", "nsynth/gansynth_subset")  # anything else is a path
 SIZES = ("small", "full")
 PRESETS = ("fast", "fast_melif", "hq", "hq_melif", "paper")
-WITHOUT_PITCH = {"fast": "fast_melif", "hq": "hq_melif"}  # what a preset is for sounds whose pitch is not known
+WITHOUT_PITCH = {"fast": "fast_melif", "hq": "hq_melif"}  # the preset to use for sounds of unknown pitch
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -39,7 +39,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 def _names(value):
-    """Return the list that a text means, such as `pitch,family`."""
+    """Split a comma-separated text, such as `pitch,family`, into a list. Return other values unchanged."""
     return value.split(",") if isinstance(value, str) and value != "auto" else value
 
 
@@ -48,43 +48,49 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    source: str = Field(description="notes, nsynth, nsynth/gansynth_subset, or a path: sounds, shards, an archive of NSynth")
+    source: str = Field(description="notes, nsynth, nsynth/gansynth_subset, or a path: sounds, shards or an NSynth archive")
     split: Literal["train", "valid", "test"] | None = Field(
-        description="of a named set, or of a folder that has folders called so; null: train"
+        description="train, valid or test, of a named set or of a folder with subfolders of these names; null: train"
     )
-    labels_csv: str | None = Field(description="CSV file with the column `file` and labels of a folder's files")
-    sample_rate_hz: PositiveInt = Field(description="samples per second")
+    labels_csv: str | None = Field(description="CSV file of labels for the files of a folder; it has a column `file`")
+    sample_rate_hz: PositiveInt = Field(description="sample rate")
     length_samples: PositiveInt = Field(description="samples of a clip; for wave 16 times a power of two: 8192, 16384...")
     channels: Literal[1, 2] = Field(description="1 for mono, 2 for stereo")
-    slicing: Literal["all", "first", "random"] = Field(description="which clips of a long file: all, the first, a random one")
-    overlap: Fraction = Field(description="share of a clip that the next one repeats")
-    pad_end: bool = Field(description="whether a last clip that is at least half sound is filled up with zeros")
-    silence_db: Annotated[float, Field(le=0)] | None = Field(description="clips with a lower peak are left out; null keeps all")
-    normalize: bool = Field(description="whether each file's peak is brought to full scale")
-    families: list[str] | None = Field(description="take these instrument families alone, such as [bass, organ]")
-    sources: list[str] | None = Field(description="take these sources alone: [acoustic, electronic, synthetic]")
-    pitches: tuple[int, int] | None = Field(description="take MIDI pitches from the first to the second alone: [48, 59]")
-    velocities: list[int] | None = Field(description="take these MIDI velocities alone")
+    slicing: Literal["all", "first", "random"] = Field(
+        description="which clips to take from a long file: all, the first or a random one"
+    )
+    overlap: Fraction = Field(description="fraction of a clip that overlaps with the next one")
+    pad_end: bool = Field(description="whether to pad a last clip with zeros if at least half of it is sound")
+    silence_db: Annotated[float, Field(le=0)] | None = Field(
+        description="leave out clips whose peak is below this level; null keeps all"
+    )
+    normalize: bool = Field(description="whether to scale each file to a peak at full scale")
+    families: list[str] | None = Field(description="use only these instrument families, such as [bass, organ]")
+    sources: list[str] | None = Field(description="use only these sources, such as [acoustic, electronic, synthetic]")
+    pitches: tuple[int, int] | None = Field(description="use only MIDI pitches from the first to the second, such as [48, 59]")
+    velocities: list[int] | None = Field(description="use only these MIDI velocities")
 
 
 class Augment(Section):
-    gain_db: NotNegative = Field(description="change the level by up to so many decibels, down or up")
-    polarity: bool = Field(description="turn waveforms upside down, every second by chance")
-    pitch_semitones: NotNegative = Field(description="play up to so many semitones slower or faster")
-    shift_samples: Annotated[int, Field(ge=0)] = Field(description="begin up to so many samples earlier or later")
-    fade_samples: Annotated[int, Field(ge=0)] = Field(description="fade in and out over so many samples")
-    frequency_mask_bins: Annotated[int, Field(ge=0)] = Field(description="spectrograms: silence up to so many bins")
-    time_mask_frames: Annotated[int, Field(ge=0)] = Field(description="spectrograms: silence up to so many frames")
+    gain_db: NotNegative = Field(description="largest random change of the level, down or up, in decibels")
+    polarity: bool = Field(description="whether to invert a random half of the waveforms")
+    pitch_semitones: NotNegative = Field(description="largest random change of speed and pitch, down or up, in semitones")
+    shift_samples: Annotated[int, Field(ge=0)] = Field(description="largest random shift in time, in samples")
+    fade_samples: Annotated[int, Field(ge=0)] = Field(description="length of the fade-in and the fade-out, in samples")
+    frequency_mask_bins: Annotated[int, Field(ge=0)] = Field(description="spectrograms: largest number of masked bins")
+    time_mask_frames: Annotated[int, Field(ge=0)] = Field(description="spectrograms: largest number of masked frames")
 
 
 class Representation(Section):
-    fft_samples: PositiveInt | None = Field(description="spec, logspec, melif: length of a transform, a power of two")
-    hop_samples: PositiveInt | None = Field(description="spec, logspec, melif: from one transform to the next")
+    fft_samples: PositiveInt | None = Field(description="spec, logspec, melif: length of a frame, a power of two")
+    hop_samples: PositiveInt | None = Field(description="spec, logspec, melif: samples between frames")
     companding: Literal["log", "raw"] | None = Field(
-        description="spec: log brings magnitudes into tanh's range, raw leaves them as first published"
+        description="spec: log maps magnitudes to the range of tanh; raw keeps them, as first published"
     )
-    griffin_lim_iterations: Annotated[int, Field(ge=0)] | None = Field(description="logspec, melif: when decoding")
-    components: PositiveInt | None = Field(description="harmonic: components of the levels of partials and noise")
+    griffin_lim_iterations: Annotated[int, Field(ge=0)] | None = Field(
+        description="logspec, melif: Griffin-Lim iterations of the decoder"
+    )
+    components: PositiveInt | None = Field(description="harmonic: number of components of the levels of partials and noise")
 
 
 class Network(Section):
@@ -92,85 +98,101 @@ class Network(Section):
     latent_dim: PositiveInt = Field(description="width of the latents")
     kernel_size: PositiveInt = Field(description="taps of the convolutions")
     generator_activation: Literal["relu", "leaky_relu"] = Field(description="relu, or leaky_relu of slope 0.2")
-    weight_stddev: Positive | None = Field(description="of normal initial weights; null: Glorot uniform ones")
+    weight_stddev: Positive | None = Field(
+        description="standard deviation of normal initial weights; null: Glorot uniform weights"
+    )
     phase_shuffle: int = Field(ge=0, description="wave: radius in samples of the critic's phase shuffle; 0: none")
-    phase_shuffle_per: Literal["example", "batch"] = Field(description="what draws a shift of its own")
-    pixel_norm: bool = Field(description="whether the generator's activations are normalised at each position")
+    phase_shuffle_per: Literal["example", "batch"] = Field(description="draw one shift per example, or one per batch")
+    pixel_norm: bool = Field(description="whether to normalise the generator's activations at each position")
     minibatch_stddev: Annotated[int, Field(ge=0)] = Field(
-        description="examples of which the critic sees how much they differ; a divisor of the batch; 0: none"
+        description="group size of the critic's minibatch standard deviation, a divisor of the batch size; 0: none"
     )
 
 
 class Gan(Section):
-    n_critic: PositiveInt = Field(description="critic steps in an iteration")
+    n_critic: PositiveInt = Field(description="critic steps per iteration")
     latent_distribution: Literal["normal", "uniform"] = Field(description="normal: N(0, 1); uniform: U(-1, 1)")
-    ema_decay: Fraction | None = Field(description="of the running average of the generator's weights; null: none")
+    ema_decay: Fraction | None = Field(description="decay of the running average of the generator's weights; null: no average")
     reconstruction_weight: Annotated[float, Field(ge=0)] = Field(
-        description="in the generator's loss, of the squared distance from a real example to the nearest fake with its labels"
+        description="weight, in the generator's loss, of the squared distance from a real example to the nearest fake"
     )
-    clip_value: Positive | None = Field(description="wgan: largest weight of the critic")
-    gradient_penalty_weight: Positive | None = Field(description="wgan_gp: lambda")
-    r1_gamma: Positive | None = Field(description="r1: weight of the penalty on slopes at real examples")
-    r1_interval: PositiveInt | None = Field(description="r1: iterations from one such penalty to the next")
-    loss: Literal["logistic", "hinge", "least_squares"] | None = Field(description="dcgan, r1: what the critic classifies by")
+    clip_value: Positive | None = Field(description="wgan: largest absolute weight of the critic")
+    gradient_penalty_weight: Positive | None = Field(description="wgan_gp: weight of the gradient penalty, lambda")
+    r1_gamma: Positive | None = Field(description="r1: weight of the R1 gradient penalty at real examples")
+    r1_interval: PositiveInt | None = Field(description="r1: iterations from one penalty to the next")
+    loss: Literal["logistic", "hinge", "least_squares"] | None = Field(
+        description="dcgan, r1: adversarial loss, logistic, hinge or least_squares"
+    )
 
 
 class Conditioning(Section):
     labels: Annotated[Literal["auto"] | list[str] | None, BeforeValidator(_names)] = Field(
-        description="what one can ask for, such as pitch,family; auto: these, instrument, velocity, class, where known; null"
+        description="labels to learn, such as pitch,family; null: none; auto: those of pitch, family, instrument, velocity and"
+        " class that vary in the data"
     )
     critic: Literal["auxiliary", "projection"] = Field(
-        description="how the critic sees labels: by a classifier, or a projection"
+        description="how the critic uses labels: an auxiliary classifier or a projection"
     )
-    weight: Positive = Field(description="of the auxiliary classifier's cross-entropy in both losses")
-    label_gain: Positive = Field(description="what labels are multiplied by beside the latents; 10: one is as strong as 100")
+    weight: Positive = Field(description="weight of the auxiliary classifier's cross-entropy in both losses")
+    label_gain: Positive = Field(
+        description="factor that multiplies the generator's labels; at 10 a label is as strong as 100 latents"
+    )
 
 
 class Optimizer(Section):
-    name: Literal["adam", "rmsprop"] = Field(description="adam or rmsprop, for both networks")
-    learning_rate: Positive = Field(description="of both networks")
-    critic_learning_rate: Positive | None = Field(description="of the critic, if another; null: the same")
+    name: Literal["adam", "rmsprop"] = Field(description="optimizer of both networks: adam or rmsprop")
+    learning_rate: Positive = Field(description="learning rate of both networks")
+    critic_learning_rate: Positive | None = Field(description="learning rate of the critic, if it differs; null: the same")
     beta_1: Fraction = Field(description="adam: decay of the first moment")
     beta_2: Fraction = Field(description="adam: decay of the second moment")
 
 
 class Training(Section):
-    start_from: str | None = Field(description="a run or a SavedModel whose networks and settings to begin with")
+    start_from: str | None = Field(description="run or SavedModel to fine-tune: its networks and settings are the start")
     batch_size: PositiveInt = Field(description="examples in a critic step")
-    steps: PositiveInt | None = Field(description="iterations after which the run ends; null: no such end")
-    minutes: Positive | None = Field(description="training time after which the run ends; null: no such end")
-    cpu_minutes: Positive | None = Field(description="processor time, over all cores, after which the run ends; null: none")
+    steps: PositiveInt | None = Field(description="iterations after which the run ends; null: no limit")
+    minutes: Positive | None = Field(description="training time after which the run ends; null: no limit")
+    cpu_minutes: Positive | None = Field(
+        description="CPU time, summed over all cores, after which the run ends; null: no limit"
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        description="of the networks' inner layers; auto measures which is fastest here"
+        description="precision of the networks' inner layers; auto measures which one is fastest on this machine"
     )
     strategy: Literal["auto", "one", "mirrored", "multiworker"] = Field(
-        description="auto: what is there; one; mirrored: all GPUs here; multiworker: processes by TF_CONFIG or SLURM"
+        description="one: one device; mirrored: all local GPUs; multiworker: processes listed by TF_CONFIG or SLURM; auto: what"
+        " is available"
     )
-    log_steps: PositiveInt = Field(description="iterations of an epoch, for each of which there is a row in history.csv")
-    preview_steps: PositiveInt = Field(description="iterations between sounds and pictures in samples/")
+    log_steps: PositiveInt = Field(description="iterations per epoch; each epoch is a row of history.csv")
+    preview_steps: PositiveInt = Field(description="iterations between previews, sounds and pictures in samples/")
     preview_count: PositiveInt = Field(description="sounds in a preview")
-    checkpoint_minutes: Positive = Field(description="between checkpoints; the most that a crash can lose")
+    checkpoint_minutes: Positive = Field(description="minutes between checkpoints; a crash loses at most this much")
     callbacks: Annotated[list[str] | None, BeforeValidator(_names)] = Field(
-        description="Keras callbacks of your own, such as mine:Callback, of mine.py in the working directory; null: none"
+        description="your own Keras callbacks, such as mine:Callback for mine.py in the working directory; null: none"
     )
 
 
 class Scores(Section):
-    every_steps: PositiveInt | None = Field(description="iterations between rows of scores.csv; null: none, they take a while")
+    every_steps: PositiveInt | None = Field(
+        description="iterations between scores, the rows of scores.csv; null: no scores, because they take time"
+    )
     sounds: Annotated[int, Field(ge=50)] = Field(description="sounds to score")
     monitor: Literal["inception_score", "frechet_distance", "kernel_distance", "pitched", "harmonicity"] | None = Field(
-        description="the score that decides which checkpoint is kept as the best; null: frechet_distance, or else harmonicity"
+        description="the score that selects the best checkpoint; null: frechet_distance if available, else harmonicity"
     )
-    patience: PositiveInt | None = Field(description="scores without a better one after which the run ends; null: no such end")
+    patience: PositiveInt | None = Field(
+        description="number of scores without an improvement after which the run ends; null: no limit"
+    )
 
 
 class Config(Section):
-    """An experiment. `load_config` makes one, `to_yaml` writes it."""
+    """The configuration of an experiment. `load_config` creates it, `to_yaml` writes it."""
 
     model: str = Field(description="dcgan, wgan, wgan_gp or r1")
     repr: str = Field(description="wave, spec, logspec, melif, or harmonic for sounds of known pitch")
-    size: Literal["auto", "small", "full"] = Field(description="small suits a laptop; full is the published size")
-    seed: int = Field(ge=0, lt=2**32, description="of weights, order, latents: of all that is random")
+    size: Literal["auto", "small", "full"] = Field(
+        description="small, for a laptop; full, the published size; auto: full with a GPU, else small"
+    )
+    seed: int = Field(ge=0, lt=2**32, description="seed of all random numbers: weights, order of the data, latents")
     data: Data
     augment: Augment
     representation: Representation
@@ -185,7 +207,7 @@ class Config(Section):
         return yaml.safe_dump(self.model_dump(), sort_keys=False)
 
 
-# What a run may change when it goes on: how long it lasts and what it tells, nothing that its weights depend on.
+# What may change when a run resumes: its budget and what it reports, but nothing that its weights depend on.
 CHANGEABLE = {
     "training.steps", "training.minutes", "training.cpu_minutes", "training.strategy", "training.log_steps",
     "training.preview_steps", "training.preview_count", "training.checkpoint_minutes", "training.callbacks",
@@ -195,7 +217,7 @@ BUDGET = {"training.steps", "training.minutes", "training.cpu_minutes"}
 
 
 def fields(model=Config, prefix=""):
-    """Return `{dotted name: field}` for every scalar of the configuration."""
+    """Return `{dotted name: field}` for every value of the configuration."""
     found = {}
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
@@ -214,19 +236,19 @@ def flatten(values, prefix=""):
 
 
 def load_config(overrides, files=(), accelerated=False):
-    """Resolve a configuration: base, the model's, the representation's and the size's changes, then `files`, then `overrides`.
+    """Resolve a configuration. Later sources take precedence: base, model, representation, size, `files`, `overrides`.
 
     Args:
-        overrides: `{dotted name: value}`; a text is read as YAML, so that `"null"` and `"1e-4"` mean what they say, except
-            where a text is asked for. A folder of sounds is made absolute.
-        files: YAML files of changes, the later the stronger.
-        accelerated: whether there is a GPU, which makes the size `auto` the full one.
+        overrides: `{dotted name: value}`. Text is parsed as YAML, such as `"null"` and `"1e-4"`, unless the field itself is
+            text. Relative paths are made absolute.
+        files: YAML files of changes; later files take precedence.
+        accelerated: Whether there is a GPU; then the size `auto` means full.
 
     Returns:
-        A `Config` whose size is no longer `auto`.
+        A `Config` whose size is `small` or `full`.
 
     Raises:
-        InputError: a name is unknown or a value is out of its range; the nearest valid name is suggested.
+        InputError: A name is unknown or a value is out of its range. The message suggests the nearest valid name.
     """
     told = told_values(overrides, files)
     resolved = base_values({}) | {name: told[name] for name in ("model", "repr", "size") if name in told}
@@ -237,12 +259,12 @@ def load_config(overrides, files=(), accelerated=False):
         resolved["size"] = "full" if accelerated else "small"
     for name in (resolved["model"], resolved["repr"], resolved["size"]):
         resolved |= flatten(read_yaml(configs_folder() / f"{name}.yaml"))
-    if BUDGET & set(told):  # a budget that is told replaces the size's own
+    if BUDGET & set(told):  # a requested budget replaces that of the size
         resolved |= dict.fromkeys(BUDGET)
     return validated(resolved | told)
 
 
-# What has an effect only beside another value: `{option: (other option, whether its value gives it one, in words)}`.
+# Options that depend on another option: `{option: (other option, test of its value, the test in words)}`.
 DEPENDENT = {
     "data.overlap": ("data.slicing", lambda value: value == "all", "all"),
     "network.phase_shuffle_per": ("network.phase_shuffle", bool, "above 0"),
@@ -258,14 +280,14 @@ DEPENDENT = {
 
 
 def check_effective(asked, config):
-    """Raise an error where an option that was asked for has no effect beside the others.
+    """Raise an error if a requested option has no effect with the other values.
 
     Args:
-        asked: dotted names.
-        config: the resolved `Config`.
+        asked: Dotted names of the requested options.
+        config: The resolved `Config`.
 
     Raises:
-        InputError: one has none.
+        InputError: An option has no effect.
     """
     flat = flatten(config.model_dump())
     for name in asked:
@@ -277,12 +299,12 @@ def check_effective(asked, config):
 
 
 def told_values(overrides, files=()):
-    """Return `{dotted name: value}` of files and overrides together, see `load_config`."""
+    """Return the requested values `{dotted name: value}` of files and overrides, see `load_config`."""
     told = {}
     for file in files:
         told |= flatten(read_yaml(Path(file)))
     overrides = {name: _parsed(name, value) for name, value in overrides.items()}
-    if BUDGET & set(overrides):  # a budget that is told replaces that of a file
+    if BUDGET & set(overrides):  # a requested budget replaces that of a file
         told = {name: value for name, value in told.items() if name not in BUDGET}
     told |= overrides
     _check_names(told)
@@ -293,10 +315,10 @@ def told_values(overrides, files=()):
 
 
 def all_values(values, preset=None, files=()):
-    """Return `{dotted name: value}` of a preset, files and values, the later the stronger.
+    """Return `{dotted name: value}` of a preset, files and values; the later ones take precedence.
 
     Raises:
-        InputError: a preset or a name is unknown, or a file cannot be read.
+        InputError: A preset or a name is unknown, or a file cannot be read.
     """
     if preset is not None:
         check_choice("preset", preset, PRESETS)
@@ -305,12 +327,12 @@ def all_values(values, preset=None, files=()):
 
 
 def base_values(told):
-    """Return `{dotted name: value}` of what is told, and of `base.yaml` where nothing is."""
+    """Return `{dotted name: value}` of `base.yaml`, updated by the requested values."""
     return flatten(read_yaml(configs_folder() / "base.yaml")) | told
 
 
 def _parsed(name, value):
-    """Return a text as the YAML value it means, unless the field is a text itself: a path may look like YAML."""
+    """Parse a text as YAML, unless the field itself is text: a path may look like YAML."""
     if isinstance(value, str) and not value.strip():
         raise InputError(f"`{name}` must have a value; null is none. Received: an empty text.")
     annotation = fields()[name].annotation if name in fields() else None
@@ -334,10 +356,10 @@ def _check_names(flat):
 
 
 def validated(flat):
-    """Return the `Config` of `{dotted name: value}`; what is missing has the value of `base.yaml`.
+    """Return the `Config` of `{dotted name: value}`. Missing values come from `base.yaml`.
 
     Raises:
-        InputError: a name is unknown or a value is out of its range.
+        InputError: A name is unknown or a value is out of its range.
     """
     _check_names(flat)
     flat = base_values(flat)
@@ -360,7 +382,7 @@ def read_yaml(path):
     """Return the mapping in a YAML file.
 
     Raises:
-        InputError: there is no such file, or it holds no mapping.
+        InputError: There is no such file, or it does not hold a mapping.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -374,6 +396,6 @@ def read_yaml(path):
 
 
 def configs_folder():
-    """Return the folder of YAML files: inside the package where it is installed, beside it in a checkout."""
+    """Return the folder of YAML files: inside an installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"

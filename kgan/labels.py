@@ -1,4 +1,4 @@
-"""What a generator can be asked for: a pitch, a family, a class."""
+"""Labels that a generator can be asked for: a pitch, a family, a class."""
 
 import difflib
 import keyword
@@ -15,11 +15,11 @@ from numpy.typing import ArrayLike
 from kgan.errors import InputError, unknown_name
 from kgan.noise import folded_seed
 
-ANY = -1  # in place of a value: it is drawn
-UNKNOWN = -1  # in place of a label that a sound lacks
-DRAWN = 1  # keeps the random stream of labels apart from that of latents
-MOST_LISTED, FIRST_LISTED = 24, 3  # values of a kind; of one that has more, the first
-USUAL_KINDS = ("pitch", "family", "instrument", "velocity", "class")  # what tells most of how a sound sounds
+ANY = -1  # a requested value that is drawn at random
+UNKNOWN = -1  # the value of a label that a sound does not have
+DRAWN = 1  # separates the random stream of labels from that of latents
+MOST_LISTED, FIRST_LISTED = 24, 3  # messages list up to 24 values of a kind, and otherwise the first 3
+USUAL_KINDS = ("pitch", "family", "instrument", "velocity", "class")  # the kinds that "auto" takes
 TAKEN_NAMES = (
     "audio",
     "bend_semitones",
@@ -30,22 +30,22 @@ TAKEN_NAMES = (
     "self",
     "wav_bytes",
     "x",
-)  # of what else a model takes and returns
+)  # other inputs and outputs of an exported model
 
 NUMBER = r"([0-9]{1,9})(?:\.0*)?"
-NOTE = r"[A-Ga-g][#b]{0,2}-?\d"  # C4, F#3, Bb-1: the middle C is C4, MIDI's 60
+NOTE = r"[A-Ga-g][#b]{0,2}-?\d"  # C4, F#3, Bb-1; middle C is C4, MIDI pitch 60
 
 
 def midi_number(text, names=True):
-    """Return the integer that a text means: `60`, `60.0` or, with names, `C4`.
+    """Parse a MIDI number: `60`, `60.0` or, with `names`, `C4`.
 
     Raises:
-        ValueError: it is none from 0 to 127. The message follows what the number is of.
+        ValueError: It is not a number from 0 to 127. The message is meant to follow the name of the value.
     """
     text = text.strip()
     try:
         number = librosa.note_to_midi(text) if names and re.fullmatch(NOTE, text) else int(re.fullmatch(NUMBER, text)[1])
-    except TypeError:  # it is neither
+    except TypeError:  # the text has neither form
         number = -1
     if number not in range(128):
         raise ValueError("must be a MIDI number from 0 to 127" + (" or the name of a note, such as C4 or F#3" if names else ""))
@@ -53,7 +53,7 @@ def midi_number(text, names=True):
 
 
 class LabelledSounds(Protocol):
-    """What `Labels` asks of sounds: `Sounds` and `ShardedSounds` have it."""
+    """Protocol of sounds with labels, such as `Sounds` and `ShardedSounds`."""
 
     ids: Sequence[str] | np.ndarray
     labels: Mapping[str, np.ndarray]
@@ -63,24 +63,25 @@ class LabelledSounds(Protocol):
 
 
 class Labels:
-    """The kinds of labels that a GAN is conditioned on, and the values that its data has of each.
+    """The kinds of labels that a GAN is conditioned on, and the values of each kind in the data.
 
-    Networks see a label as a one-hot vector, those of several kinds side by side: `(batch, width)`.
+    Networks get each label as a one-hot vector. The vectors of all kinds are concatenated to `(batch, width)`.
 
     Args:
-        columns: `{kind: values}`, integers from 0, all kinds equally many: the combinations of labels that there are. Without
-            any kind a GAN is unconditional.
-        counts: how many sounds have each combination; None if all are as frequent.
-        names: `{kind: names}` of kinds whose values number names: value 0 has the first one.
+        columns: `{kind: values}`: the combinations of labels in the data. Values are integers from 0, the same number for
+            each kind. Without any kind, the GAN is unconditional.
+        counts: Number of sounds with each combination; None if all are equally frequent.
+        names: `{kind: names}` for kinds whose values have names: value 0 has the first name.
 
     Attributes:
-        kinds: their names, a tuple.
-        inputs: `{kind: what an exported model calls it}`: the same, but `class_` for `class`, as for all that Python reserves.
-        values: `{kind: the values that there are}`, ascending.
-        width: of the one-hot vectors together, 0 without labels.
+        kinds: The names of the kinds, a tuple.
+        inputs: `{kind: input name of an exported model}`. It is the kind itself, but `class_` for `class` and likewise for
+            other Python keywords.
+        values: `{kind: the values in the data}`, ascending.
+        width: Total width of the one-hot vectors, 0 without labels.
 
     Raises:
-        InputError: a value is negative, as where it is not known, or an exported model could not take the name of a kind.
+        InputError: A value is negative (unknown), or an exported model could not use the name of a kind.
 
     Example:
         >>> labels = Labels({"pitch": range(36, 84)})
@@ -112,18 +113,18 @@ class Labels:
 
     @classmethod
     def of(cls, sounds: LabelledSounds, kinds: Sequence[str] | Literal["auto"] | None) -> "Labels":
-        """Return the labels of those kinds that sounds have.
+        """Return the `Labels` of sounds for the given kinds.
 
         Args:
             sounds: `Sounds` or `ShardedSounds`.
-            kinds: names; `"auto"` takes pitch, family, instrument, velocity and class, as far as the sounds have them in
-                several values; None takes none.
+            kinds: Names of kinds. `"auto"` takes each of pitch, family, instrument, velocity and class of which the sounds
+                have several values. None takes none.
 
         Returns:
-            `Labels` with every combination that the sounds have, and how many of them have it.
+            `Labels` with all combinations in the sounds and their counts.
 
         Raises:
-            InputError: the sounds have no label of that kind, or some of them lack it.
+            InputError: The sounds have no label of that kind, or some of them lack it.
         """
         if kinds == "auto":
             kinds = [kind for kind in USUAL_KINDS if len(np.setdiff1d(sounds.labels.get(kind, ()), [UNKNOWN])) > 1]
@@ -144,14 +145,14 @@ class Labels:
         return cls(dict(zip(kinds, combinations.T, strict=True)), counts, sounds.label_names)
 
     def described(self, asked: Sequence[str] | Literal["auto"] | None, sounds: LabelledSounds) -> str:
-        """Return a sentence that says which labels are learned, and how many values each has, or why none is.
+        """Describe in a sentence which labels are learned and how many values each has, or why none are.
 
         Args:
-            asked: kinds, `"auto"` or None, see `of`.
-            sounds: what has the labels.
+            asked: Kinds, `"auto"` or None, see `of`.
+            sounds: The sounds with the labels.
 
         Returns:
-            The sentence, in one line.
+            The sentence, without line breaks.
         """
         if self.kinds:
             return f"It learns to make sounds by their labels: {_counted(self.values)}."
@@ -164,31 +165,31 @@ class Labels:
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the constructor takes, for JSON and YAML."""
+        """Return the arguments of the constructor in a form for JSON and YAML."""
         columns = {kind: values.tolist() for kind, values in self.columns.items()}
         return {"columns": columns, "counts": self.counts.tolist(), "names": self.names}
 
     def one_hot(self, labels: Mapping[str, ArrayLike | tf.Tensor]) -> tf.Tensor:
-        """Return what networks see of labels. A value that the data does not have is all zeros.
+        """Return labels as concatenated one-hot vectors. A value that is not in the data becomes all zeros.
 
         Args:
-            labels: `{kind: integers (batch,)}`, all kinds.
+            labels: `{kind: integers (batch,)}` for all kinds.
 
         Returns:
             float32 `(batch, width)`.
 
         Raises:
-            KeyError: a kind is missing.
+            KeyError: A kind is missing.
         """
         parts = [tf.convert_to_tensor(labels[kind], tf.int32)[:, tf.newaxis] == self.values[kind] for kind in self.kinds]
         return tf.cast(tf.concat(parts, axis=1), tf.float32)
 
     def cross_entropy(self, logits: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
-        """Return the mean over a batch of -log p(label), summed over the kinds.
+        """Return the mean of -log p(label) over a batch, summed over the kinds.
 
         Args:
-            logits: of a classifier, float32 `(batch, width)`; each kind has a softmax of its own.
-            one_hot: the labels, float32 `(batch, width)`, see `one_hot`.
+            logits: Logits of a classifier, float32 `(batch, width)`; each kind has its own softmax.
+            one_hot: Labels, float32 `(batch, width)`, see `one_hot`.
 
         Returns:
             A scalar, in nats.
@@ -204,19 +205,19 @@ class Labels:
         seed: int | tf.Tensor,
         first: int | tf.Tensor = 0,
     ) -> dict[str, tf.Tensor]:
-        """Return labels for sounds: what is asked for, and the rest drawn as the data combines it with that.
+        """Return labels for sounds: the requested values, with the rest drawn from matching combinations in the data.
 
-        What the data does not combine is kept as asked, and the rest drawn from what has most of it.
-        A draw depends on the seed and the sound's number alone. Works in a graph.
+        If no combination in the data has all requested values, the rest is drawn from those that match in most kinds.
+        A draw depends only on the seed and the number of the sound. Works in a graph.
 
         Args:
-            asked: `{kind: integers (count,) or a scalar}`; -1, and a kind that is missing, is drawn.
-            count: how many sounds, an integer or a scalar tensor.
-            seed: of the draws, likewise.
-            first: number of the first sound, likewise.
+            asked: `{kind: integers (count,) or a scalar}`; -1 or a missing kind is drawn at random.
+            count: Number of sounds, an integer or a scalar tensor.
+            seed: Random seed, an integer or a scalar tensor.
+            first: Number of the first sound, an integer or a scalar tensor.
 
         Returns:
-            `{kind: int32 (count,)}`, all kinds in their order.
+            `{kind: int32 (count,)}`, all kinds in the order of `kinds`.
         """
         if not self.kinds:
             return {}
@@ -226,13 +227,13 @@ class Labels:
         return {kind: tf.where(values == ANY, tf.gather(self.columns[kind], chosen), values) for kind, values in asked.items()}
 
     def check(self, labels: Mapping[str, ArrayLike]) -> None:
-        """Raise an error where a value is not one of the data's.
+        """Raise an error if a value is not in the data.
 
         Args:
-            labels: `{kind: integers}`, in any shape; -1 stands for any value.
+            labels: `{kind: integers}` of any shape; -1 stands for any value.
 
         Raises:
-            InputError: a kind or a value is unknown.
+            InputError: A kind or a value is unknown.
         """
         for kind, values in labels.items():
             if kind not in self.kinds:
@@ -242,18 +243,18 @@ class Labels:
                 raise InputError(f"`{kind}` must be {self.listed(kind)}. Received: {self.named(kind, strange[0])}.")
 
     def parsed(self, kind: str, text: str) -> list[int]:
-        """Return the values that a text means: `60`, `C4`, `48-72`, `60,64,67`, `organ` or `organ,flute`.
+        """Parse label values: `60`, `C4`, `48-72`, `60,64,67`, `organ` or `organ,flute`.
 
         Args:
-            kind: one of `kinds`.
-            text: values or ranges of values, with commas between them. A value is a number, the name of a note where the kind
-                is `pitch`, or a name where the kind has names; names have no ranges.
+            kind: One of `kinds`.
+            text: Comma-separated values or ranges. A value is a number, the name of a note if the kind is `pitch`, or a name
+                if the kind has names. Names cannot form ranges.
 
         Returns:
-            Integers, in the text's order; a range has both its ends.
+            Integers in the order of the text. A range includes both ends.
 
         Raises:
-            InputError: the kind or a value is unknown.
+            InputError: The kind or a value is unknown.
         """
         if kind not in self.kinds:
             raise self._unknown(kind)
@@ -278,16 +279,16 @@ class Labels:
         return values
 
     def listed(self, kind: str) -> str:
-        """Return the values of a kind in words, such as `from 48 to 72` or `one of bass, flute`; of many the first.
+        """Describe the values of a kind, such as `from 48 to 72` or `one of bass, flute`. Long lists are shortened.
 
         Args:
-            kind: one of `kinds`.
+            kind: One of `kinds`.
 
         Returns:
-            A phrase that follows "must be".
+            A phrase to follow "must be".
 
         Raises:
-            KeyError: the kind is unknown.
+            KeyError: The kind is unknown.
         """
         values = self.values[kind]
         if kind not in self.names and 1 < len(values) == values[-1] - values[0] + 1:
@@ -297,17 +298,17 @@ class Labels:
         return f"one of {listed}, ... ({len(values):,} in all)" if many else f"one of {listed}"
 
     def _hint(self, kind, received):
-        """Return a sentence that names the names nearest to one that is none."""
+        """Return a sentence with the known names that are most similar to an unknown one, or ""."""
         names = [self.named(kind, value) for value in self.values[kind]] if kind in self.names else []
         nearest = difflib.get_close_matches(received, names)
         return f" Did you mean {' or '.join(f'`{name}`' for name in nearest)}?" if nearest else ""
 
     def named(self, kind: str, value: int) -> str:
-        """Return the name of a value, or the value as text where it has none.
+        """Return the name of a value, or the number as text if it has no name.
 
         Args:
-            kind: any name; one that is not in `kinds` has no names.
-            value: an integer.
+            kind: Any kind, also one that is not in `kinds`.
+            value: An integer.
 
         Returns:
             The name, such as `organ`, or the number, such as `60`.
@@ -316,13 +317,13 @@ class Labels:
         return names[value] if 0 <= value < len(names) else str(value)
 
     def in_words(self, labels: Mapping[str, Iterable[int]]) -> dict[str, list[str]]:
-        """Return labels by their names, or as text where they have none.
+        """Return the names of labels, or the numbers as text where they have no names.
 
         Args:
             labels: `{kind: integers (count,)}`.
 
         Returns:
-            `{kind: texts}`, `count` of each.
+            `{kind: count texts}`.
         """
         return {kind: [self.named(kind, value) for value in values] for kind, values in labels.items()}
 
@@ -338,22 +339,22 @@ def _counted(values):
 
 @tf.function(reduce_retracing=True)
 def _combinations(columns, counts, wanted, places):
-    """Return the combination `(count,)` at each place, in [0, 1), among those that fit best, as frequent as they are.
+    """Return the numbers `(count,)` of combinations, drawn by frequency among those that fit the wanted values best.
 
-    One sound at a time: where each of 300,000 notes is a combination of its own, all at once would not fit in memory.
+    It works on one sound at a time: with 300,000 different combinations, all sounds at once would not fit in memory.
 
     Args:
         columns: int32 `(kinds, combinations)`.
         counts: int32 `(combinations,)`.
-        wanted: int32 `(count, kinds)`.
-        places: float32 `(count,)`.
+        wanted: int32 `(count, kinds)`; `ANY` fits every value.
+        places: Random numbers in [0, 1), float32 `(count,)`.
     """
 
     def chosen(one):
         values, place = one
         fits = (columns == values[:, tf.newaxis]) | (values == ANY)[:, tf.newaxis]
-        fitting = tf.reduce_sum(tf.cast(fits, tf.int32), axis=0)  # how many kinds do
-        nearest = fitting == tf.reduce_max(fitting)  # all kinds, unless asked for against the data
+        fitting = tf.reduce_sum(tf.cast(fits, tf.int32), axis=0)  # number of kinds that fit
+        nearest = fitting == tf.reduce_max(fitting)  # all kinds fit, unless the data lacks the wanted combination
         upto = tf.cumsum(tf.cast(tf.where(nearest, counts, 0), tf.float32))
         return tf.searchsorted(upto, [place * upto[-1]], side="right")[0]
 
@@ -362,7 +363,7 @@ def _combinations(columns, counts, wanted, places):
 
 @tf.function(reduce_retracing=True)
 def _places(count, seed, first):
-    """Return uniform numbers in [0, 1), `(count,)`, from number `first` on: number i depends on the seed and on i alone."""
+    """Return uniform numbers in [0, 1), `(count,)`, starting with number `first`. Number i depends only on the seed and i."""
     return tf.map_fn(
         lambda index: tf.random.stateless_uniform([], folded_seed(seed, index, DRAWN)),
         tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64)),
@@ -371,13 +372,13 @@ def _places(count, seed, first):
 
 
 def renumbered(sounds, names):
-    """Return sounds whose labels have the numbers that other names give them, `UNKNOWN` for a name that is not among these.
+    """Return sounds with their labels renumbered to another list of names. Names that are not in it become `UNKNOWN`.
 
-    Two sets number their names, such as instruments, each in its own way: number 3 of one is not number 3 of the other.
+    Two data sets number their names, such as instruments, differently: number 3 of one is not number 3 of the other.
 
     Args:
         sounds: `Sounds` or `ShardedSounds`.
-        names: `{kind: names}`, as in `Labels`; a kind without names on either side keeps its numbers.
+        names: `{kind: names}`, as in `Labels`. A kind without names on either side keeps its numbers.
     """
     other = {kind: each for kind, each in names.items() if list(sounds.label_names.get(kind, each)) != list(each)}
     if not other:
@@ -386,5 +387,5 @@ def renumbered(sounds, names):
     for kind, each in other.items():
         numbers = {name: number for number, name in enumerate(each)}
         theirs = np.array([*(numbers.get(name, UNKNOWN) for name in sounds.label_names[kind]), UNKNOWN], np.int32)
-        labels[kind] = theirs[labels[kind]]  # the last one is that of UNKNOWN
+        labels[kind] = theirs[labels[kind]]  # index -1, UNKNOWN, takes the last entry
     return sounds.relabelled(labels, sounds.label_names | other)

@@ -1,4 +1,4 @@
-"""MIDI files performed by a generator that was trained with the label pitch."""
+"""Performs MIDI files with a generator that was trained with the label `pitch`."""
 
 import math
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from kgan.labels import ANY
 from kgan.midi_file import read_midi
 from kgan.synthesizer import BATCH_SIZE, Synthesizer, interpolate
 
-LONGEST_S = 3600  # of a piece, which is mixed in memory
-ANCHOR_S = 4.0  # between the latents that a path goes through
-STEPS = 16  # from one of them to the next: a quarter of a second each
-RELEASE_S = 0.05  # fade of a note that ends before its clip does
-CROSSFADE_S = 0.05  # of the joints in a note that lasts longer than its clip
-BEND_S = 0.005  # between the points of a bend, at most
-STEADY = (0.35, 0.7)  # of a clip: behind the attack, and before the key is released at `HELD`
-STEADY_DB = 1.0  # a fall of less than this from one end of a loop to the other is that of a tone that does not decay
+LONGEST_S = 3600  # longest piece; it is mixed in memory
+ANCHOR_S = 4.0  # time between the random latents of a path
+STEPS = 16  # interpolation steps from one of them to the next, a quarter of a second each
+RELEASE_S = 0.05  # fade-out of a note that is shorter than its clip
+CROSSFADE_S = 0.05  # cross-fade at the joints of a note that is longer than its clip
+BEND_S = 0.005  # largest time between the points of a pitch bend
+STEADY = (0.35, 0.7)  # fractions of a clip: after the attack, and before the release of the key at `HELD`
+STEADY_DB = 1.0  # a tone whose level falls by less than this over a loop is treated as not decaying
 
 
 def perform(
@@ -35,37 +35,36 @@ def perform(
     seed: int = 0,
     progress: bool = False,
 ) -> np.ndarray:
-    """Perform a MIDI file: every note is a sound of the generator, made to last as long as it is held.
+    """Perform a MIDI file: every note is a sound of the generator that lasts as long as the note is held.
 
-    - Each instrument of the file has a timbre of its own: the family that its General MIDI program belongs to, where the
-      generator knows it; other labels that were not asked for are drawn once. Its latent glides, through a new one every 4 s,
-      and a note sounds as the latent is at its onset.
-    - A note starts at the sample nearest to its onset. Velocity v is a gain of (v / 127)^2, 40 log10(v / 127) dB,
-      and the nearest label `velocity` where the generator has labels of that kind.
-    - A note shorter than its clip fades out within 50 ms after the key is released. A longer one repeats its clip's steady
-      part, softer each time where the sound decays, and then ends as the clip does.
+    - Each instrument of the file has its own timbre: the family of its General MIDI program, if the generator knows it.
+      Other labels that are not requested are drawn once per instrument. The latent of an instrument glides to a new one
+      every 4 s, and each note uses its value at the onset.
+    - A note starts at the sample nearest to its onset. Velocity v is a gain of (v / 127)^2, which is 40 log10(v / 127) dB. If
+      the generator has the label `velocity`, it gets the nearest value.
+    - A note shorter than its clip fades out within 50 ms after the key is released. A longer note repeats the steady part
+      of its clip, softer each time if the sound decays, and then ends as the clip does.
     - The sustain pedal holds notes until it is released or their key is struck again. Aftertouch, volume, pan and all other
-      controllers are left out: the generator makes no such sounds.
-    - Notes that the generator has no pitch for are transposed by octaves; drums and pitch bends are left out.
-    - A generator over harmonic plus noise plays every pitch and pitch bend, and every note as long as it is held; nothing is
-      repeated.
-    - A file that is cut short or broken is played as far as it can be read: see `kgan.midi_file.read_midi`.
-    - A line on the console says how much is left out or transposed, and where a file breaks off.
-    - A mix that is louder than full scale is brought down to it, as a whole.
+      controllers are ignored, because the generator cannot make such sounds.
+    - Notes outside the generator's pitches are transposed by octaves. Drums and pitch bends are left out.
+    - A generator over harmonic plus noise plays every pitch and pitch bend, and holds every note without repetition.
+    - A file that is truncated or broken is played as far as it can be read, see `kgan.midi_file.read_midi`.
+    - Lines on the console report how much is left out or transposed, and where a file breaks off.
+    - A mix that exceeds full scale is scaled down to it as a whole.
 
     Args:
-        midi_path: a Standard MIDI File.
-        synthesizer: a `Synthesizer` of a GAN conditioned on pitch.
-        labels: further labels to ask for, `{kind: value}`.
-        seed: of the latents and the labels drawn.
-        progress: whether to show a bar.
+        midi_path: Path of a Standard MIDI File.
+        synthesizer: `Synthesizer` of a GAN conditioned on pitch.
+        labels: Further requested labels, `{kind: value}`.
+        seed: Random seed of the latents and labels.
+        progress: Whether to show a progress bar.
 
     Returns:
-        float32 `(samples,)` or `(samples, channels)` in [-1, 1], from the file's first second to the end of the last sound.
+        float32 `(samples,)` or `(samples, channels)` in [-1, 1], from time 0 of the file to the end of the last sound.
 
     Raises:
-        InputError: the generator does not know pitches, or by names alone; a label is not one that it was trained on; the
-            file cannot be read, is not MIDI, has no note to play or lasts more than an hour.
+        InputError: The generator has no pitches, or its pitches are names; it was not trained on a label; the file cannot be
+            read, is not MIDI, has no notes to play or lasts more than an hour.
 
     References:
         The MIDI Manufacturers Association, "Downloadable Sounds Level 1", 1.1b: the concave transform of velocity. Dannenberg
@@ -98,7 +97,7 @@ def perform(
     known = {"velocity"} & set(synthesizer.labels.kinds) - set(synthesizer.labels.names) - set(labels or {})
     velocities = synthesizer.labels.values["velocity"] if known else None
     labels = labels or {}
-    families = {} if "instrument" in labels else _families(programs, synthesizer.labels)  # an instrument has its own
+    families = {} if "instrument" in labels else _families(programs, synthesizer.labels)  # an instrument implies a family
     chosen = synthesizer.chosen_labels(instruments, families | labels, seed)
     paths = _latent_paths(synthesizer, instruments, max(note.start_s for note in notes), seed)
     rate_hz, mix, samples = synthesizer.sample_rate_hz, None, 0
@@ -123,7 +122,7 @@ def perform(
 
 
 def _played(synthesizer, notes, latents, labels):
-    """Yield the sound of each note as a generator plays it that can: as long as it is held, and its release."""
+    """Yield the sound of each note, including its release, from a generator that plays any duration."""
     for i, note in enumerate(notes):
         own = {kind: values[i] for kind, values in labels.items()} | {"pitch": note.pitch}
         duration_s = min(max(note.end_s - note.start_s, 0.0) + (1 - HELD) * synthesizer.clip_s, LONGEST_NOTE_S)
@@ -133,7 +132,7 @@ def _played(synthesizer, notes, latents, labels):
 
 
 def _looped(synthesizer, notes, latents, labels):
-    """Yield the sound of each note of a generator that makes clips: cut, or its steady part repeated."""
+    """Yield the sound of each note from a generator of clips: cut, or with the steady part repeated."""
     clips = synthesizer.generate(latents, {**labels, "pitch": np.array([note.pitch for note in notes])})
     for note, clip in zip(notes, clips, strict=True):
         rate_hz = synthesizer.sample_rate_hz
@@ -143,7 +142,7 @@ def _looped(synthesizer, notes, latents, labels):
 
 
 def _families(programs, labels):
-    """Return `{"family": (instruments,)}`: the values of the programs' families, `ANY` for one that the generator lacks."""
+    """Return `{"family": (instruments,)}`: the families of the programs, `ANY` for a family that the generator lacks."""
     if "family" not in labels.kinds:
         return {}
     known = {name: value for value, name in enumerate(labels.names.get("family", ())) if value in labels.values["family"]}
@@ -152,7 +151,7 @@ def _families(programs, labels):
 
 
 def _in_range(notes, labels, path):
-    """Return notes of pitches that the generator has, those of others transposed to the nearest octave that it has."""
+    """Return notes with pitches of the generator. Other notes are transposed by octaves to the nearest pitch, or left out."""
     nearest = {}
     for pitch in {note.pitch for note in notes}:
         octaves = [int(value) for value in labels.values["pitch"] if (value - pitch) % 12 == 0]
@@ -171,7 +170,7 @@ def _in_range(notes, labels, path):
 
 
 def _latent_paths(synthesizer, instruments, last_s, seed):
-    """Return `(instruments, steps, latent_dim)`, latents that glide until `last_s` and after."""
+    """Return paths of gliding latents, `(instruments, steps, latent_dim)`, that reach beyond `last_s`."""
     anchors = int(last_s / ANCHOR_S) + 2
     latents = synthesizer.latents(instruments * anchors, seed).reshape(instruments, anchors, -1)
     paths = [
@@ -182,27 +181,27 @@ def _latent_paths(synthesizer, instruments, last_s, seed):
 
 
 def _lasting(clip, held, rate_hz, frequency_hz):
-    """Return a clip, `(n, channels)`, as it sounds when its key is released after `held` samples."""
+    """Return the sound of a clip, `(n, channels)`, whose key is released after `held` samples."""
     sound = clip[: held + round(RELEASE_S * rate_hz)]
     if held > HELD * len(clip):
         sound = _sustained(clip, held, round(CROSSFADE_S * rate_hz), round(rate_hz / frequency_hz))
     fade = min(round(RELEASE_S * rate_hz), len(sound) - held)
-    return np.concatenate([sound[:-fade], sound[-fade:] * (1.0 - _rise(fade))])  # also a clip that breaks off must not click
+    return np.concatenate([sound[:-fade], sound[-fade:] * (1.0 - _rise(fade))])  # no click, even if the clip breaks off
 
 
 def _sustained(clip, held, fade, period):
-    """Return a clip whose steady part repeats, so that its own release begins `held` samples after the onset.
+    """Return a clip whose steady part repeats, so that its release begins `held` samples after the onset.
 
-    Joints are cross-faded where the waveform is most like that before it: by the correlation they are whole periods apart,
-    also of a sound that is not in tune. A sound that decays goes on to: each time round it is softer by what it fell in one.
+    Joints are cross-faded where the waveforms correlate best, so they are whole periods apart, even if the sound is out of
+    tune. A decaying sound continues to decay: each repeat is softer by the fall of the level over one repeat.
 
     Args:
         clip: `(n, channels)`.
-        held: samples, more than the clip's own key was held.
-        fade: samples of a joint.
-        period: samples. The release is at most one early in the clip, and so late after `held`.
+        held: Samples that the key is held, more than in the clip.
+        fade: Samples of a cross-fade.
+        period: Samples of a period. The clip's release is taken at most one period early.
     """
-    clip = clip.astype(np.float64)  # FFTs of quiet parts beside loud ones
+    clip = clip.astype(np.float64)  # precision for FFTs of quiet parts beside loud parts
     first, last, released = (round(share * len(clip)) for share in (*STEADY, HELD))
     fade = min(fade, (last - first) // 4)
     end = clip[last - fade : last]
@@ -227,14 +226,14 @@ def _likest(part, where):
 
 
 def _softer(end, start):
-    """Return the gain, 1 at most, that makes `start` as soft as `end`."""
+    """Return the gain, at most 1, that makes `start` as soft as `end`."""
     return float(np.sqrt(min(1.0, np.sum(end**2) / max(np.sum(start**2), 1e-9))))
 
 
 def _crossfaded(end, start):
-    """Return what fades from `end` to `start`, both `(n, channels)`, in the power that they have together.
+    """Cross-fade from `end` to `start`, both `(n, channels)`, with constant power.
 
-    Linear for equal sounds, of equal power for unrelated ones, and between them as far as they correlate.
+    The fade is linear for equal sounds, has equal power for uncorrelated sounds, and lies between these by the correlation.
 
     Reference: Fink, Holters and Zölzer 2016, "Signal-matched power-complementary cross-fading and dry-wet mixing", DAFx-16.
     """
@@ -245,5 +244,5 @@ def _crossfaded(end, start):
 
 
 def _rise(samples):
-    """Return a raised cosine, `(samples, 1)`, from 0 towards 1."""
+    """Return a raised cosine from 0 towards 1, `(samples, 1)`."""
     return 0.5 - 0.5 * np.cos(np.pi * np.arange(samples)[:, None] / samples)

@@ -1,4 +1,4 @@
-"""The notes of a Standard MIDI File, in seconds. A broken file is read as far as it can be; what is left out is said."""
+"""Reads the notes of a Standard MIDI File, in seconds. Broken files are read as far as possible; omissions are reported."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from kgan.errors import InputError
 from kgan.files import as_path
 from kgan.midi_tracks import SMPTE_FRAMES_PER_S, BrokenError, FileEndError, open_content, read_tracks
 
-BEAT_US = 500_000  # until the file gives a tempo: 120 beats a minute
+BEAT_US = 500_000  # microseconds per beat until the file sets a tempo: 120 beats per minute
 DRUMS = 9  # channel 10, counted from 1
-PEDAL, PEDAL_DOWN = 64, 64  # the sustain pedal's controller, and the least of its values that holds notes
-ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123  # those above the last release all keys, too
+PEDAL, PEDAL_DOWN = 64, 64  # controller of the sustain pedal, and its smallest value that holds notes
+ALL_SOUND_OFF, RESET_CONTROLLERS, ALL_NOTES_OFF = 120, 121, 123  # controllers above 123 also release all keys
 DATA, DATA_FINE, PARAMETER_FINE, PARAMETER = 6, 38, 100, 101  # controllers that set a registered parameter
-OTHER_PARAMETERS = (98, 99)  # those that are not registered
-BEND_RANGE = (0, 0)  # the parameter: semitones, and cents
-USUAL_RANGE, WHOLE_BEND = 2.0, 8192  # semitones of a whole bend until the file sets them; its value
-UNHEARD = {0, 32, DATA, DATA_FINE, *range(96, 102), *range(120, 128)}  # controllers that choose banks, parameters and modes
-LINES = {  # what is said of what is left out: how many there are, in which file
+OTHER_PARAMETERS = (98, 99)  # controllers that select parameters that are not registered
+BEND_RANGE = (0, 0)  # the registered parameter of the pitch bend range: semitones and cents
+USUAL_RANGE, WHOLE_BEND = 2.0, 8192  # default range of a pitch bend in semitones, and the value of a whole bend
+UNHEARD = {0, 32, DATA, DATA_FINE, *range(96, 102), *range(120, 128)}  # controllers that select banks, parameters and modes
+LINES = {  # messages about what is left out, with the number and the file
     "drums": "Left out: {} notes of drums, which have no pitch.",
     "bends": "Left out: {} pitch bends in {}, which the generator cannot make.",
     "touches": "Left out: {} messages of aftertouch in {}, which the generator cannot make.",
@@ -32,49 +32,49 @@ LINES = {  # what is said of what is left out: how many there are, in which file
 
 
 class Note(NamedTuple):
-    """A note of an instrument, which is numbered from 0."""
+    """A note. Instruments are numbered from 0."""
 
     instrument: int
     pitch: int
     velocity: int
     start_s: float
     end_s: float
-    bend: Callable = np.zeros_like  # from times in seconds, `(n,)`, to the semitones by which its channel is higher
+    bend: Callable = np.zeros_like  # from times in seconds, `(n,)`, to the pitch bend of its channel in semitones
 
 
 class _Struck(NamedTuple):
-    """A note that was struck; times are in ticks."""
+    """A struck note. Times are in ticks."""
 
     instrument: tuple  # (track, channel, program)
     pitch: int
     velocity: int
     start: int
     end: int | None = None
-    is_down: bool = True  # else the pedal alone holds it
-    is_again: bool = False  # its key was still down from the note before
+    is_down: bool = True  # False if only the pedal holds it
+    is_again: bool = False  # its key was still down from the previous note
 
 
 def read_midi(path, bends=False):
-    """Read the notes of a Standard MIDI File. What is left out is written to the console, one line for each kind.
+    """Read the notes of a Standard MIDI File. The console reports what is left out, one line for each kind.
 
-    - Tempo changes count on whichever track they are. The tracks of format 2 are played one after another.
-    - An instrument is a program on a channel of a track. The sustain pedal holds all notes of its channel; a track that gives
-      no program for a channel has the one that another track gave.
-    - A pitch bend is that of its channel, over two semitones unless the file sets another range (registered parameter 0).
-    - A key that is struck again ends the note before, and the next release ends the new one. A note that nothing ends, or
-      that a pedal holds which is never released, lasts until the end of its track.
-    - Tracks are found by their mark, MTrk: neither their lengths nor their number need be right. A track that breaks off is
-      played up to there.
+    - Tempo changes apply to all tracks. The tracks of format 2 are played one after another.
+    - An instrument is a program on a channel of a track. The sustain pedal holds all notes of its channel. A track that sets
+      no program for a channel uses the one that another track set.
+    - A pitch bend applies to its channel. Its range is two semitones unless the file sets another (registered parameter 0).
+    - Striking a key again ends the previous note, and the next release ends the new one. A note that is never ended, or that
+      is held by a pedal that is never released, lasts until the end of its track.
+    - Tracks are found by their mark MTrk, so their lengths and their number may be wrong. A track that breaks off is played
+      up to that point.
 
     Args:
-        path: of the file. A file inside another, as RIFF's RMID has it, is found.
-        bends: whether pitch bends are performed; others are counted as left out.
+        path: Path of the file. The MIDI data may be inside another file, as in RIFF's RMID.
+        bends: Whether pitch bends are performed; otherwise they are reported as left out.
 
     Returns:
-        A list of `Note`, without drums, in the order of their onsets; the instruments' General MIDI programs, from 0.
+        A list of `Note`, without drums, in the order of onsets, and the General MIDI programs of the instruments, from 0.
 
     Raises:
-        InputError: the file cannot be read, is no Standard MIDI File, or has no notes but those of drums.
+        InputError: The file cannot be read, is not a Standard MIDI File, or has no notes except drums.
     """
     content, name, left_out = _content(path), as_path(path).name, Counter()
     try:
@@ -106,7 +106,7 @@ def _content(path):
 
 
 def _cuts(tracks, count, name):
-    """Return what is missing of a file whose header counts so many tracks; "" if nothing is."""
+    """Describe what is missing from a file whose header states `count` tracks; "" if nothing is."""
     is_cut, of = isinstance(tracks[-1].fault, FileEndError), f" of {count}" if count > len(tracks) else ""
     whole = tracks[:-1] if is_cut else tracks
     broken = [f"track {i} of {name} breaks off, because {each.fault}" for i, each in enumerate(whole, 1) if each.fault]
@@ -117,7 +117,7 @@ def _cuts(tracks, count, name):
 
 
 def _notes(tracks, form, division, left_out):
-    """Return the notes in the order of their onsets, and the programs of their instruments."""
+    """Return the notes in the order of onsets, and the programs of the instruments."""
     numbered, struck, start_s = list(enumerate(tracks)), [], 0.0
     for part in [[each] for each in numbered] if form == 2 else [numbered]:
         messages = sorted(((each.time, i, each) for i, track in part for each in track.messages), key=lambda each: each[0])
@@ -130,14 +130,14 @@ def _notes(tracks, form, division, left_out):
             bend = bends.get(note.instrument[1], np.zeros_like)
             struck.append((note, start_s + seconds(note.start), start_s + seconds(note.end), bend))
         start_s += seconds(max(track.end for _, track in part))
-    struck.sort(key=lambda each: each[0].instrument[0])  # by tracks
+    struck.sort(key=lambda each: each[0].instrument[0])  # in the order of the tracks
     numbers = {instrument: i for i, instrument in enumerate(dict.fromkeys(note.instrument for note, *_ in struck))}
     notes = [Note(numbers[note.instrument], note.pitch, note.velocity, *others) for note, *others in struck]
     return sorted(notes, key=lambda note: note.start_s), [program for _, _, program in numbers]
 
 
 def _clock(messages, division, left_out):
-    """Return the function from ticks to seconds that the division and the tempo changes among messages make."""
+    """Return the function from ticks to seconds for a division and the tempo changes among the messages."""
     if division >= 0x8000:
         ticks_per_s = SMPTE_FRAMES_PER_S[256 - (division >> 8)] * (division & 0xFF)
         return lambda tick: tick / ticks_per_s
@@ -155,18 +155,18 @@ def _clock(messages, division, left_out):
 
 
 def _bend(changes, seconds, start_s):
-    """Return the function from times in seconds to semitones that changes `(tick, semitones)` of a channel make."""
+    """Return the function from times in seconds to semitones for a channel's changes `(tick, semitones)`."""
     times_s = np.array([start_s + seconds(tick) for tick, _ in changes])
     semitones = np.array([0.0, *(semitones for _, semitones in changes)])
     return lambda time_s: semitones[np.searchsorted(times_s, time_s, side="right")]
 
 
 class _Player:
-    """Plays messages in their order. Channels belong to all tracks, keys to one."""
+    """Plays messages in order. Channels are shared by all tracks; a key belongs to one track."""
 
     def __init__(self, left_out):
         self.ports, self.programs, self.pedals, self.sounding = {}, {}, {}, {}
-        self.wheels, self.ranges, self.parameters = {}, {}, {}  # of channels
+        self.wheels, self.ranges, self.parameters = {}, {}, {}  # by channel
         self.notes, self.bends, self.left_out = [], defaultdict(list), left_out
 
     def play(self, track, message):
@@ -195,7 +195,7 @@ class _Player:
             self.left_out["touches"] += 1
 
     def finish(self, ends):
-        """End what still sounds at the ends of tracks, `{track: ticks}`."""
+        """End notes that still sound at the ends of their tracks, `{track: ticks}`."""
         for key in list(self.sounding):
             self._end(key, ends[key[0]])
 
@@ -212,7 +212,7 @@ class _Player:
         note = self.sounding.get(key)
         if note is None or not note.is_down:
             return
-        if note.is_again and note.start == time:  # the release of the note before, which comes late
+        if note.is_again and note.start == time:  # a late release of the previous note
             self.sounding[key] = note._replace(is_again=False)
         elif self.pedals.get(key[1]):
             self.sounding[key] = note._replace(is_down=False)
@@ -223,7 +223,7 @@ class _Player:
         self.bends[channel].append((time, self.wheels.get(channel, 0.0) * self.ranges.get(channel, USUAL_RANGE)))
 
     def _set_parameter(self, channel, message):
-        """Follow the controllers that choose a parameter and set it; that of the bend's range is heard."""
+        """Handle the controllers that select and set a parameter. Only the pitch bend range has an effect."""
         if message.control in (PARAMETER, PARAMETER_FINE):
             high, low = self.parameters.get(channel, (None, None))
             self.parameters[channel] = (message.value, low) if message.control == PARAMETER else (high, message.value)

@@ -1,4 +1,4 @@
-"""The bytes of a Standard MIDI File as messages in tracks. A broken file is read as far as it can be."""
+"""Parses the bytes of a Standard MIDI File into tracks of messages. A broken file is read as far as possible."""
 
 import struct
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mido import Message, MetaMessage
 from mido.messages import SPEC_BY_STATUS
 
-HEADER = struct.Struct(">4sIHHH")  # MThd, its length, the format, the number of tracks, the division
+HEADER = struct.Struct(">4sIHHH")  # MThd, length, format, number of tracks, division
 SMPTE_FRAMES_PER_S = {24: 24.0, 25: 25.0, 29: 30000 / 1001, 30: 30.0}
 MIDI_PORT, END_OF_TRACK, SET_TEMPO = 0x21, 0x2F, 0x51
 
@@ -22,13 +22,13 @@ class FileEndError(BrokenError):
 class Track(NamedTuple):
     """The messages of a track."""
 
-    messages: list  # of mido; their times are in ticks from the track's start
-    end: int  # ticks
-    fault: BrokenError | None  # why it could not be read to its end
+    messages: list  # mido messages; their times are in ticks from the start of the track
+    end: int  # in ticks
+    fault: BrokenError | None  # why the track could not be read to its end
 
 
 def open_content(content):
-    """Return the bytes after the header, the format, the number of tracks and the division that it gives."""
+    """Return the bytes after the header, and the header's format, number of tracks and division."""
     start = content.find(b"MThd")
     if start < 0:
         raise BrokenError("it has no header, MThd" if content else "it is empty")
@@ -47,7 +47,7 @@ def open_content(content):
 
 
 def read_tracks(source, left_out):
-    """Return all tracks, one after each mark."""
+    """Return all tracks; each begins after a mark MTrk."""
     content, tracks, mark = source.content, [], 0
     while mark >= 0:
         mark = content.find(b"MTrk", source.at)
@@ -64,7 +64,7 @@ def read_tracks(source, left_out):
 
 
 def _track(source):
-    """Return the track that begins here. It ends with its message of that, or else where its length says, if a chunk does."""
+    """Return the track that begins here. It ends at its end message, or at its stated length if a chunk follows there."""
     content, start = source.content, source.at
     stated = start + int.from_bytes(content[start - 4 : start], "big")
     source.end = stated if content[stated : stated + 4].isalpha() else len(content)
@@ -87,7 +87,7 @@ def _track(source):
 
 
 class _Source:
-    """The bytes of a file, which are taken one after another up to `end`."""
+    """Reads the bytes of a file in order, up to `end`."""
 
     def __init__(self, content, at):
         self.content, self.at, self.end, self.clipped = content, at, len(content), 0
@@ -101,7 +101,7 @@ class _Source:
         return self.content[self.at - count : self.at]
 
     def number(self):
-        """Return the next number, which has seven bits in each of its bytes."""
+        """Return the next variable-length number, with seven bits per byte."""
         value = 0
         for _ in range(4):
             (byte,) = self.take()
@@ -111,7 +111,7 @@ class _Source:
         raise BrokenError("a number has more than 4 bytes")
 
     def message(self, time, running):
-        """Return the next message as mido has it, None for one that tells nothing of notes, and the status that runs on."""
+        """Return the next message in mido's form, or None if it does not concern notes, and the running status."""
         (status,) = self.take()
         if status == 0xFF:
             (kind,) = self.take()
@@ -125,14 +125,14 @@ class _Source:
         if status not in SPEC_BY_STATUS:
             raise BrokenError("a data byte has no status before it" if status is None else f"0x{status:02X} is no status")
         data += self.take(SPEC_BY_STATUS[status]["length"] - 1 - len(data))
-        if status > 0xF0:  # of the system
+        if status > 0xF0:  # system message
             return None, running
         self.clipped += sum(byte > 127 for byte in data)
         return Message.from_bytes([status, *(min(byte, 127) for byte in data)], time), status
 
 
 def _meta(kind, data, time):
-    """Return the mido message of a meta event that matters to notes; a tempo that is none is 0."""
+    """Return the mido message of a meta event that concerns notes. An invalid tempo becomes 0."""
     if kind == SET_TEMPO:
         return MetaMessage("set_tempo", tempo=int.from_bytes(data[:3], "big") if len(data) >= 3 else 0, time=time)
     if kind == MIDI_PORT:

@@ -1,4 +1,4 @@
-"""Random numbers as pure functions of a seed and of where they are used: nothing to save, nothing to lose."""
+"""Random numbers as pure functions of a seed and a position, so that there is no generator state to save."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ DISTRIBUTIONS = ("normal", "uniform")  # of latents
 
 
 def folded_seed(seed, *where):
-    """Return a stateless seed, int32 [2], for `seed` (an integer, up to 64 bits) and the integers in `where`."""
+    """Return a stateless seed, int32 `(2,)`, from `seed` (an integer of up to 64 bits) and the integers in `where`."""
     folded = tf.bitcast(tf.cast(seed, tf.int64), tf.int32)  # (2,)
     for number in where:
         folded = tf.random.experimental.stateless_fold_in(folded, tf.cast(number, tf.int64))
@@ -17,7 +17,7 @@ def latent_noise(shape, seed, distribution):
     """Draw latents: `"normal"` is N(0, 1), `"uniform"` is U(-1, 1).
 
     Raises:
-        ValueError: `distribution` is neither.
+        ValueError: `distribution` is neither of the two.
     """
     if distribution == "normal":
         return tf.random.stateless_normal(shape, seed)

@@ -1,4 +1,4 @@
-"""The devices and machines that a run is spread over."""
+"""Distribution of a run over devices and machines."""
 
 import functools
 import os
@@ -11,23 +11,23 @@ from kgan.errors import InputError, check_choice
 STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 
 
-@functools.cache  # collective operations can be set up once in a process
+@functools.cache  # collective operations can be set up only once per process
 def build_strategy(name="auto"):
-    """Return a `tf.distribute.Strategy`. Call it before any other operation: several machines have to find each other first.
+    """Return a `tf.distribute.Strategy`. Call it before any other operation, because several machines must connect first.
 
     Args:
-        name: `"one"`, a single device. `"mirrored"`, all local GPUs, or else all that TensorFlow calls a CPU.
-            `"multiworker"`, several processes, also of several machines, that the environment lists: `TF_CONFIG`, or SLURM's
-            variables inside `srun`. `"auto"`, several processes where the environment lists them, else several GPUs where there
-            are, else one.
+        name: `"one"`: a single device. `"mirrored"`: all local GPUs, or else all logical CPU devices. `"multiworker"`:
+            several processes, on one or several machines, that the environment lists in `TF_CONFIG` or in SLURM's
+            variables inside `srun`. `"auto"`: several processes if the environment lists them, else all local GPUs if
+            there are several, else one device.
 
     Raises:
-        InputError: the name is unknown, or there is no list of processes.
+        InputError: The name is unknown, or the environment lists no processes.
     """
     check_choice("strategy", name, STRATEGIES)
     if name == "auto" and _listed():
         name = "multiworker"
-    if name == "multiworker":  # first: SLURM's processes choose their GPUs before TensorFlow looks for any
+    if name == "multiworker":  # first, so that SLURM processes choose their GPUs before TensorFlow looks for any
         return _multiworker()
     gpus = tf.config.list_physical_devices("GPU")
     if name == "one" or (name == "auto" and len(gpus) < 2):
@@ -42,9 +42,9 @@ def _multiworker():
     if "TF_CONFIG" in os.environ:
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = {}
-    if not shutil.which("nvidia-smi"):  # which the resolver asks for GPUs, and counts processes by them: one for each then
+    if not shutil.which("nvidia-smi"):  # the resolver counts GPUs with it; without it, assume one per process
         gpus = {"gpus_per_node": int(os.environ["SLURM_STEP_NUM_TASKS"]), "gpus_per_task": 1, "auto_set_gpu": False}
-    port = 20_000 + 16 * (int(os.environ.get("SLURM_JOB_ID", 0)) % 640)  # other jobs on the same machine have others
+    port = 20_000 + 16 * (int(os.environ.get("SLURM_JOB_ID", 0)) % 640)  # other jobs on the same machine get other ports
     resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=port, **gpus)
     return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
@@ -55,7 +55,7 @@ def _listed():
 
 
 def is_chief(strategy):
-    """Return whether this process is the one that writes: the only one, or the first of several."""
+    """Return whether this process writes the files: it is the only one, or the first of several."""
     return strategy.extended.should_checkpoint
 
 
@@ -65,7 +65,7 @@ def is_multiworker(strategy):
 
 
 def total(strategy, number):
-    """Return the sum of an integer over all processes; every one of them has to ask."""
+    """Return the sum of an integer over all processes. All of them must call this."""
     if not is_multiworker(strategy):
         return number
     return int(_sum(strategy)(tf.constant(number, tf.int64))) // len(strategy.extended.worker_devices)
@@ -73,20 +73,20 @@ def total(strategy, number):
 
 @functools.cache
 def _sum(strategy):
-    """Return a function that adds up a number over all devices of all processes."""
+    """Return a function that sums a number over all devices of all processes."""
     return tf.function(lambda number: strategy.reduce("SUM", strategy.run(tf.identity, (number,)), axis=None))
 
 
 def chiefs(strategy, number):
-    """Return the chief's integer in every process; every one of them has to ask."""
+    """Return the chief's integer in every process. All of them must call this."""
     return total(strategy, number if is_chief(strategy) else 0)
 
 
 def check_same(strategy, number, rule):
-    """Raise an error in every process unless all of them have the same integer.
+    """Raise an error in every process unless the integer is the same in all of them.
 
     Raises:
-        InputError: `rule`, and what was received.
+        InputError: The integers differ. The message is `rule` and the received value.
     """
     if total(strategy, number * number) * total(strategy, 1) != total(strategy, number) ** 2:
         raise InputError(f"{rule} Received: {number} here, others in other processes.")

@@ -1,4 +1,4 @@
-"""From latents to audio: the one place where a representation is decoded."""
+"""Audio from latents and labels. This is the only place where a representation is decoded."""
 
 import contextlib
 import re
@@ -23,12 +23,12 @@ from kgan.networks import FoldedConv1DTranspose, StridedConv1DTranspose
 from kgan.noise import folded_seed, latent_noise
 from kgan.representations import Representation
 
-BATCH_SIZE = 64  # sounds made at once by `generate`
+BATCH_SIZE = 64  # sounds that `generate` makes at once
 
 
 @runtime_checkable
 class SoundMaker(Protocol):
-    """What makes sounds on request: a `Synthesizer` on this machine, a `Client` of a server."""
+    """Protocol of objects that make sounds: a `Synthesizer` on this machine or a `Client` of a server."""
 
     def generate(
         self,
@@ -42,7 +42,7 @@ class SoundMaker(Protocol):
         """Return audio.
 
         Args:
-            latents, labels, count, seed, progress: those of `Synthesizer.generate`.
+            latents, labels, count, seed, progress: As in `Synthesizer.generate`.
 
         Returns:
             float32 `(count, samples[, channels])`.
@@ -62,7 +62,7 @@ class SoundMaker(Protocol):
         """Return notes of any pitch and duration.
 
         Args:
-            latents, labels, count, seed, duration_s, bend_semitones, progress: those of `Synthesizer.play`.
+            latents, labels, count, seed, duration_s, bend_semitones, progress: As in `Synthesizer.play`.
 
         Returns:
             float32 `(count, samples[, channels])`.
@@ -82,25 +82,25 @@ class SoundMaker(Protocol):
         """Write WAV files to a new folder.
 
         Args:
-            folder, latents, labels, count, seed, sample_rate_hz, progress: those of `Synthesizer.write_wavs`.
+            folder, latents, labels, count, seed, sample_rate_hz, progress: As in `Synthesizer.write_wavs`.
 
         Returns:
-            Their paths.
+            The paths of the files.
         """
 
 
 class Synthesizer:
-    """Makes sounds of latents and labels. `kgan.load` returns one, of a run or of a SavedModel.
+    """Makes sounds from latents and labels. `kgan.load` returns one for a run or a SavedModel.
 
-    Previews, files, scores and SavedModels all come from here, so they cannot disagree. Subclasses have `audio` and `weights`.
+    Previews, files, scores and SavedModels all use this class, so they agree. Subclasses implement `audio` and `weights`.
 
     Attributes:
-        sample_rate_hz: samples per second of the audio.
-        latent_dim: width of a latent.
+        sample_rate_hz: Sample rate of the audio.
+        latent_dim: Width of the latents.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
-        labels: the `Labels` that sounds can be asked for by; without any kind where the GAN is unconditional.
-        step: iterations that the weights have been trained for.
-        clip_s: duration of a sound in seconds.
+        labels: The `Labels` that you can ask for; it has no kinds if the GAN is unconditional.
+        step: Number of iterations that the weights were trained for.
+        clip_s: Duration of a sound in seconds.
 
     Example:
         >>> synthesizer = kgan.load("saved_models/notes_fast")
@@ -109,33 +109,33 @@ class Synthesizer:
     """
 
     def audio(self, latents, *labels):
-        """Return audio as tensors: `(batch, samples[, channels])` in [-1, 1].
+        """Return audio as a tensor, `(batch, samples[, channels])` in [-1, 1].
 
         Args:
             latents: `(batch, latent_dim)`.
-            *labels: int32 `(batch,)` for each kind of `labels`, in their order.
+            *labels: int32 `(batch,)` for each kind of `labels`, in this order.
         """
         raise NotImplementedError
 
     @property
     def weights(self):
-        """float32 arrays: the weights of the generator, and those of the representation."""
+        """The weights of the generator and of the representation, float32 arrays."""
         raise NotImplementedError
 
     def levels_db(self, latents: np.ndarray, labels: Mapping[str, Any] | None = None) -> np.ndarray | None:
-        """Return what the generator made before it was decoded, in decibels.
+        """Return the generator's output, before decoding to audio, as levels in decibels.
 
         Args:
-            latents, labels: those of `Synthesizer.generate`.
+            latents, labels: As in `Synthesizer.generate`.
 
         Returns:
-            float32 `(batch, frames, bins)`; None where it is unknown.
+            float32 `(batch, frames, bins)`, or None if there are no such levels.
         """
         return None
 
     @property
     def plays(self):
-        """Whether it plays notes of any pitch and duration, see `play`."""
+        """Whether `play` works: notes of any pitch and duration."""
         return False
 
     def play(
@@ -151,22 +151,23 @@ class Synthesizer:
     ) -> np.ndarray:
         """Return notes of any pitch and duration.
 
-        The first fifth of a clip and its release last as long as they always do; what is between is stretched or left out.
+        The first fifth of a clip and its release keep their duration. The part between them is stretched or left out.
 
         Args:
-            latents, labels, count, seed: those of `generate`; but `pitch` is a number or `(count,)` numbers that need not be
-                whole, or trained on: 60.5 is half a semitone above the middle C.
-            duration_s: of a note, release included; None for that of a clip.
-            bend_semitones: by how much the pitch is higher, `(points,)` or `(count, points)`, evenly over the duration; None
-                for a steady pitch.
-            progress: whether to show a bar.
+            latents, labels, count, seed: As in `generate`, but `pitch` is a number or `(count,)` numbers. Pitches may be
+                fractional and outside the training data: 60.5 is half a semitone above middle C.
+            duration_s: Duration of a note including its release; None for the duration of a clip.
+            bend_semitones: Pitch bend in semitones upwards, `(points,)` or `(count, points)`, evenly spaced over the
+                duration; None for a steady pitch.
+            progress: Whether to show a progress bar.
 
         Returns:
             float32 `(count, samples[, channels])` in [-1, 1].
 
         Raises:
-            InputError: the generator cannot play, see `plays`, a pitch is not from 0 to 127, a duration not above 0 and at most
-                60 s, a bend not finite, there are not as many pitches or bends as latents; or as by `generate`.
+            InputError: The generator cannot play (see `plays`), a pitch is not from 0 to 127, the duration is not above 0
+                and at most 60 s, a bend is not finite, the number of pitches or bends differs from that of the latents, or
+                `generate` would raise.
         """
         if not self.plays:
             raise InputError(NOT_PLAYED)
@@ -181,52 +182,52 @@ class Synthesizer:
         return np.concatenate([self.notes(*map(tf.constant, batch.values())).numpy() for batch in bar])
 
     def notes(self, latents, pitch, duration_s, bend_semitones, *labels):
-        """Return the audio of notes as tensors, `(batch, samples[, channels])`, see `play`.
+        """Return the audio of notes as a tensor, `(batch, samples[, channels])`, see `play`.
 
         Args:
             latents: `(batch, latent_dim)`.
             pitch: float32 `(batch,)`.
             duration_s: float32 scalar.
             bend_semitones: float32 `(batch, points)`.
-            *labels: int32 `(batch,)` for each kind of `labels` but `pitch`, in their order.
+            *labels: int32 `(batch,)` for each kind of `labels` except `pitch`, in this order.
         """
         raise NotImplementedError
 
     def latents(self, count: int, seed: int = 0, first: int = 0) -> np.ndarray:
-        """Return random latents, each of which depends on the seed and its number alone.
+        """Return random latents. Each depends only on the seed and its number.
 
         Args:
-            count: how many.
-            seed: of the draws.
-            first: number of the first one.
+            count: Number of latents.
+            seed: Random seed.
+            first: Number of the first latent.
 
         Returns:
             float32 `(count, latent_dim)`.
         """
-        # Tensors, not Python's integers: the graph would be traced again for every other count and seed.
+        # Tensors: with Python integers the graph would be traced again for every new count and seed.
         count, seed, first = tf.constant(count), tf.constant(seed, tf.int64), tf.constant(first, tf.int64)
         return item_latents(count, seed, self.latent_dim, self.latent_distribution, first).numpy()
 
     def chosen_labels(
         self, count: int, asked: Mapping[str, Any] | None = None, seed: int = 0, first: int = 0
     ) -> dict[str, np.ndarray]:
-        """Return labels for sounds: those asked for, the rest drawn as the data has them.
+        """Return labels for sounds: the requested values, and random ones, distributed as in the data, for the rest.
 
-        Number i depends on the seed and on i alone.
+        The labels of sound i depend only on the seed and on i.
 
         Args:
-            count: how many sounds.
-            asked: `{kind: a value or (count,) values}`; a value is an integer or a text, such as `"C4"` or `"organ"`, and
-                several may be one text, see `Labels.parsed`. -1, and a kind that is missing, is drawn.
-            seed: of the draws.
-            first: number of the first sound.
+            count: Number of sounds.
+            asked: `{kind: a value or (count,) values}`. A value is an integer or a text, such as `"C4"` or `"organ"`. One
+                text may hold several values, see `Labels.parsed`. -1 or a missing kind is drawn at random.
+            seed: Random seed.
+            first: Number of the first sound.
 
         Returns:
             `{kind: int32 (count,)}`.
 
         Raises:
-            InputError: a kind or a value is not one that the GAN was trained on.
-            ValueError: there are not `count` values.
+            InputError: The GAN was not trained on such a kind or value.
+            ValueError: The number of values is not `count`.
         """
         asked = {kind: self._numbers(kind, values) for kind, values in (asked or {}).items()}
         self.labels.check(asked)
@@ -249,17 +250,17 @@ class Synthesizer:
         """Return audio.
 
         Args:
-            latents: `(count, latent_dim)`; None draws them.
-            labels: what to make of them, see `chosen_labels`.
-            count: how many sounds to make where latents are drawn; None makes one.
-            seed: of latents and labels that are drawn. A sound depends on it and on its number alone.
-            progress: whether to show a bar.
+            latents: `(count, latent_dim)`; None draws them at random.
+            labels: Requested labels, see `asked` of `chosen_labels`.
+            count: Number of sounds if `latents` is None; None makes one.
+            seed: Random seed of latents and labels. A sound depends only on the seed and its number.
+            progress: Whether to show a progress bar.
 
         Returns:
             float32 `(count, samples[, channels])` in [-1, 1].
 
         Raises:
-            InputError: a label is not one that the GAN was trained on, or there is a count beside latents.
+            InputError: The GAN was not trained on a label, or both `count` and `latents` are given.
             ValueError: `latents` is not `(count, latent_dim)`, or not finite.
         """
         latents, chosen = self._chosen(latents, labels, count, seed)
@@ -282,16 +283,16 @@ class Synthesizer:
         """Write 16-bit WAV files to a new folder.
 
         Args:
-            folder: it must not exist.
-            latents, labels, count, seed, progress: those of `Synthesizer.generate`.
-            sample_rate_hz: of the files, 1 to 384,000; None for that of the audio. Resampling adds nothing above half the rate
-                that the generator was trained at.
+            folder: New folder; it must not exist.
+            latents, labels, count, seed, progress: As in `generate`.
+            sample_rate_hz: Sample rate of the files, 1 to 384,000; None for the rate of the audio. Resampling adds nothing
+                above half the rate that the generator was trained at.
 
         Returns:
-            Their paths.
+            The paths of the files.
 
         Raises:
-            InputError: the folder exists, the rate is another, or as by `generate`.
+            InputError: The folder exists, the rate is out of range, or `generate` raises.
         """
         folder = new_folder(folder)
         file_rate_hz = self.sample_rate_hz if sample_rate_hz is None else checked_rate_hz(sample_rate_hz)
@@ -315,17 +316,17 @@ class Synthesizer:
         return latents, self.chosen_labels(len(latents), labels, seed)
 
     def parsed(self, kind: str, text: str) -> list[int] | list[float]:
-        """Return the values that a text means, see `Labels.parsed`; of one that plays, also pitches such as `60.5` and `100`.
+        """Parse label values, see `Labels.parsed`. If `plays` is true, any pitch from 0 to 127 is valid, such as `60.5`.
 
         Args:
-            kind: of the label.
-            text: such as `60`, `C4`, `48-72` or `organ,flute`.
+            kind: Kind of label.
+            text: Text such as `60`, `C4`, `48-72` or `organ,flute`.
 
         Returns:
             The values.
 
         Raises:
-            InputError: the kind or a value is unknown.
+            InputError: The kind or a value is unknown.
         """
         if kind != "pitch" or not self.plays:
             return self.labels.parsed(kind, text)
@@ -347,17 +348,17 @@ class Synthesizer:
 
 
 class GANSynthesizer(Synthesizer):
-    """The synthesizer of a GAN: its generator, and the way back from its representation to audio.
+    """The synthesizer of a GAN: its generator, followed by the decoder of its representation.
 
-    It computes in float32 whatever the precision of training.
+    It computes in float32, whatever the precision of training.
 
     Args:
-        gan: an `AdversarialModel`; its `best_generator` is copied, see `refresh`.
-        representation: the layer whose `encode` made the real examples.
-        sample_rate_hz: samples per second of the audio.
+        gan: `AdversarialModel`; its `best_generator` is copied, see `refresh`.
+        representation: The layer whose `encode` made the real examples.
+        sample_rate_hz: Sample rate of the audio.
 
     Attributes:
-        parameters: number of the generator's weights.
+        parameters: Number of weights of the generator.
 
     Example:
         >>> synthesizer = GANSynthesizer(gan, Wave(), sample_rate_hz=16000)
@@ -380,10 +381,10 @@ class GANSynthesizer(Synthesizer):
         self._levels_db = tf.function(lambda *given: representation.levels_db(self._made(*given)))
 
     def refresh(self, gan: AdversarialModel) -> None:
-        """Take over the weights that the GAN has now.
+        """Copy the current weights of the GAN.
 
         Args:
-            gan: the one that this was made of, or one like it.
+            gan: The GAN that this synthesizer was made from, or one with the same architecture.
         """
         for layer in gan.best_generator.layers:
             mine = self.generator.get_layer(layer.name)
@@ -394,7 +395,7 @@ class GANSynthesizer(Synthesizer):
         self.step = gan.steps_done
 
     def give_back(self, gan):
-        """Let the GAN's generator and running average take over the weights here, the reverse of `refresh`."""
+        """Copy the weights to the GAN's generator and its running average, the reverse of `refresh`."""
         for layer in gan.generator.layers:
             mine = self.generator.get_layer(layer.name)
             if isinstance(mine, FoldedConv1DTranspose):
@@ -408,7 +409,7 @@ class GANSynthesizer(Synthesizer):
         return self._audio(latents, *labels)["audio"]
 
     def _graph(self, body, signature, stored=()):
-        """Return a function `-> {"audio": ...}` of what makes audio; `stored` are pairs of a weight and what stands for it."""
+        """Return `body` as a graph `-> {"audio": ...}`. `stored` holds pairs of a weight and the variable to use instead."""
 
         def function(*given):
             standing_in = [(weight, tf.cast(variable, tf.float32)) for weight, variable in stored]
@@ -419,7 +420,7 @@ class GANSynthesizer(Synthesizer):
 
     @property
     def input_signature(self):
-        """What `audio` takes, a list of `tf.TensorSpec`."""
+        """The inputs of `audio`, a list of `tf.TensorSpec`."""
         labels = [tf.TensorSpec([None], tf.int32, name=name) for name in self.labels.inputs.values()]
         return [tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"), *labels]
 
@@ -429,7 +430,7 @@ class GANSynthesizer(Synthesizer):
 
     @property
     def notes_signature(self):
-        """What `notes` takes, a list of `tf.TensorSpec`."""
+        """The inputs of `notes`, a list of `tf.TensorSpec`."""
         others = [name for kind, name in self.labels.inputs.items() if kind != "pitch"]
         return [
             tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents"),
@@ -443,12 +444,12 @@ class GANSynthesizer(Synthesizer):
         return self._notes(latents, pitch, duration_s, bend_semitones, *labels)["audio"]
 
     def _decoded(self, *given):
-        """Return the audio of latents and labels."""
+        """Return the audio for latents and labels."""
         labels = dict(zip(self.labels.kinds, given[1:], strict=True))
         return self.representation.decode(self._made(*given), *(labels[kind] for kind in self.representation.label_kinds))
 
     def _played(self, latents, pitch, duration_s, bend_semitones, *others):
-        """Return the audio of notes; the generator is asked for the nearest pitch that it knows."""
+        """Return the audio of notes. The generator gets the nearest pitch that it was trained on."""
         trained = tf.constant(self.labels.values["pitch"])
         nearest = tf.gather(trained, tf.argmin(tf.abs(pitch[:, tf.newaxis] - tf.cast(trained, tf.float32)), axis=1))
         labels = dict(zip((kind for kind in self.labels.kinds if kind != "pitch"), others, strict=True)) | {"pitch": nearest}
@@ -456,21 +457,21 @@ class GANSynthesizer(Synthesizer):
         return self.representation.play(made, pitch, duration_s, bend_semitones)
 
     def _made(self, latents, *labels):
-        """Return what the network makes of latents and labels, not decoded."""
+        """Return the generator's output for latents and labels, before decoding."""
         if not labels:
             return self.generator(latents, training=False)
         one_hot = self.labels.one_hot(dict(zip(self.labels.kinds, labels, strict=True)))
         return self.generator([latents, one_hot], training=False)
 
     def portable_audio(self, unrolled=False):
-        """Return `audio` as a concrete function, `-> {"audio": ...}`, of operations that converters know, see `portable`."""
+        """Return `audio` as a concrete function `-> {"audio": ...}` that converters support, see `portable`."""
         with portable(unrolled):
             return self._graph(self._decoded, self.input_signature).get_concrete_function()
 
     def half(self):
-        """Return `audio` and `notes` with weights stored as float16, computed in float32, and a list of all that they store.
+        """Return `audio` and `notes` with weights stored as float16, and a list of all their variables.
 
-        Of the representation, matrices are stored so, and what there are few numbers of is not.
+        They compute in float32. Vectors and scalars of the representation stay float32.
         """
         weights = [*self.generator.weights, *(weight for weight in self.representation.weights if len(weight.shape) > 1)]
         stored = [(weight, tf.Variable(tf.cast(weight.value, tf.float16))) for weight in weights]
@@ -493,7 +494,7 @@ class GANSynthesizer(Synthesizer):
 
 @tf.function(reduce_retracing=True)
 def item_latents(count, seed, latent_dim, distribution, first=0):
-    """Draw latents item by item, each from (seed, index): asking for more does not change the first."""
+    """Draw latents one by one, each from (seed, index), so that a larger count does not change the first ones."""
     return tf.map_fn(
         lambda index: latent_noise([latent_dim], folded_seed(seed, index), distribution),
         tf.cast(first, tf.int64) + tf.range(tf.cast(count, tf.int64)),
@@ -502,11 +503,11 @@ def item_latents(count, seed, latent_dim, distribution, first=0):
 
 
 def interpolate(start: np.ndarray, end: np.ndarray, count: int, distribution: str = "normal") -> np.ndarray:
-    """Return latents on the way from one to another, ends included, see `between`.
+    """Return evenly spaced latents on the path between two latents, including both, see `between`.
 
     Args:
-        start, end: `(latent_dim,)`.
-        count: how many.
+        start, end: Latents `(latent_dim,)`.
+        count: Number of latents.
         distribution: `"normal"` or `"uniform"`.
 
     Returns:
@@ -516,13 +517,13 @@ def interpolate(start: np.ndarray, end: np.ndarray, count: int, distribution: st
 
 
 def between(start, end, t, distribution="normal"):
-    """Return the latent at `t` on the way from `start`, 0, to `end`, 1.
+    """Return the latent at `t` on the path from `start` (t = 0) to `end` (t = 1).
 
-    Normal latents lie near a sphere, so the path follows its surface (slerp); uniform ones are joined by a straight line.
+    Normal latents lie near a sphere, so the path follows its surface (slerp). Uniform latents use a straight line.
 
     Args:
-        start, end: `(latent_dim,)`.
-        t: a number, or `(count, 1)`.
+        start, end: Latents `(latent_dim,)`.
+        t: A number, or numbers `(count, 1)`.
         distribution: `"normal"` or `"uniform"`.
 
     Reference: White 2016, "Sampling Generative Networks", section 2.1. https://arxiv.org/abs/1609.04468
@@ -536,9 +537,9 @@ def between(start, end, t, distribution="normal"):
 
 
 def limited(audio):
-    """Return audio `(batch, samples, ...)` with each clip whose peak is above full scale brought down to it, as a whole.
+    """Return audio `(batch, samples, ...)` in which each clip with a peak above full scale is scaled down to it.
 
-    What a network makes of a spectrogram can be louder than any file holds, and would be clipped there.
+    Decoded spectrograms can exceed full scale, and would be clipped in a file.
     """
     peaks = tf.reduce_max(tf.abs(audio), axis=range(1, audio.shape.rank), keepdims=True)
     return audio / tf.maximum(peaks, 1.0)

@@ -74,9 +74,9 @@ def told(docstring, title="Args"):
 
 
 def told_elsewhere(name):
-    """Return the names of the arguments that the docstring leaves to another: "those of `Other`"."""
+    """Return the names of the arguments that another docstring explains, as in "Keyword arguments of `Other`"."""
     found = set()
-    for other in re.findall(r"those of `([\w.]+)`", docstring_of(name)):
+    for other in re.findall(r"(?:those|rguments) of `([\w.]+)`", docstring_of(name)):
         module = importlib.import_module(function_of(PUBLIC[name]).__module__)
         owner, _, attribute = other.partition(".")
         target = PUBLIC.get(other, getattr(module, owner, None))

@@ -1,1 +1,1 @@
-"""Samples, hertz and files."""
+"""Audio signals: files, analysis and synthesis."""

@@ -1,6 +1,6 @@
-"""Sound files of any format to samples.
+"""Decodes sound files of any format.
 
-libsndfile decodes what holds plain samples. FFmpeg, which PyAV brings along, decodes what is compressed and what libsndfile
+libsndfile decodes uncompressed formats. FFmpeg, which PyAV includes, decodes compressed formats and those that libsndfile
 does not know.
 """
 
@@ -16,24 +16,24 @@ import soxr
 from kgan.audio.decoders import Inexact, decode_by_ffmpeg, decode_by_libsndfile, decode_repaired_wav
 from kgan.audio.parts import parts_of
 
-SYSTEM_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # of the machine, not of a file
-RATES_HZ = (1000, 768000)  # beyond them a file's header is damaged, and resampling would fill the memory
-CANCELLED = 10 ** (-30 / 20)  # peak of a mix relative to that of its channels, below which they cancel each other
+SYSTEM_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # faults of the machine, not of a file
+RATES_HZ = (1000, 768000)  # outside this range the header is damaged, and resampling would fill the memory
+CANCELLED = 10 ** (-30 / 20)  # channels cancel each other if the peak of their mix relative to theirs is below this
 EMPTY = "holds no samples"
-MALFORMED = "Supported file format but file is malformed"  # to libsndfile, though FFmpeg may read most of it
+MALFORMED = "Supported file format but file is malformed"  # libsndfile's message; FFmpeg may still read most of the file
 
-# On which side each channel of a file is, by their number, in the order of WAV files; those of both sides are in the Centre.
+# The side of each channel by the number of channels, in the order of WAV files: left, right, or centre, which is in both.
 SIDES = {3: "LRC", 4: "LRLR", 5: "LRCLR", 6: "LRCCLR", 7: "LRCCCLR", 8: "LRCCLRLR"}
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a sound file holds.
+    """The content of a sound file.
 
     Attributes:
-        audio: float32 `(samples, channels)`, at the rate that was asked for.
-        file_rate_hz: the rate of the file.
-        remarks: what is missing or damaged, such as "is cut short: 2.00 s of 4.00 s are there"; empty for a whole file.
+        audio: float32 `(samples, channels)` at the requested rate.
+        file_rate_hz: Sample rate of the file.
+        remarks: Missing or damaged parts, such as "is cut short: 2.00 s of 4.00 s are there"; empty for an intact file.
     """
 
     audio: np.ndarray
@@ -42,23 +42,23 @@ class Decoded:
 
 
 def read_audio(file, sample_rate_hz, channels=1):
-    """Decode a file to a rate, resampled by soxr, and to one channel or two.
+    """Decode a file, resample it with soxr, and mix it to one or two channels.
 
-    A file that holds several one after another, as internet radio and joined files do, is read to its end. One channel is the
-    mean of all; two are the means of those on each side. Two hours of stereo at 44.1 kHz take 2 GiB on the way to 16 kHz.
+    A file that consists of several concatenated files, as from internet radio, is read to its end. Mono is the mean of all
+    channels; stereo is the mean of the channels on each side. Decoding two hours of stereo at 44.1 kHz to 16 kHz needs 2 GiB.
 
     Args:
-        file: a path, or a binary file object.
-        sample_rate_hz: samples per second to return.
+        file: Path or binary file object.
+        sample_rate_hz: Sample rate of the result.
         channels: 1 or 2.
 
     Returns:
         `Decoded`.
 
     Raises:
-        ValueError: the file cannot be read or decoded, is empty, holds NaN or infinity, or its channels cancel each other. The
-            message, such as "holds no samples", follows the file's name in a list.
-        OSError: the machine fails: too many files are open, or a disk is broken.
+        ValueError: The file cannot be read or decoded, is empty, holds NaN or infinity, or its channels cancel each other. The
+            message, such as "holds no samples", is meant to follow the name of the file.
+        OSError: The system fails: too many files are open, or a disk is broken.
     """
     try:
         if hasattr(file, "read"):
@@ -72,10 +72,10 @@ def read_audio(file, sample_rate_hz, channels=1):
 
 
 def conform(audio, from_hz, to_hz, channels):
-    """Bring float samples, `(samples,)` or `(samples, channels)`, to a rate and a number of channels, as `read_audio` does.
+    """Convert float samples, `(samples,)` or `(samples, channels)`, to a rate and number of channels, as `read_audio` does.
 
     Raises:
-        ValueError: there are none, one is NaN or infinite, or the channels cancel each other.
+        ValueError: There are no samples, one is NaN or infinite, or the channels cancel each other.
     """
     audio = np.asarray(audio, np.float32)
     blocks = [(from_hz, audio[:, None] if audio.ndim == 1 else audio)]
@@ -101,12 +101,12 @@ def _read(file, sample_rate_hz, channels):
 
 
 def _decoded(file, sample_rate_hz, channels):
-    """Return what the first decoder finds that finds any samples."""
+    """Return the result of the first decoder that finds samples."""
     decoders = [decode_by_libsndfile, decode_repaired_wav, decode_by_ffmpeg]
     start = file.read(4)
     if not start:
         raise ValueError("is empty")
-    if re.match(rb"fLaC|ID3|\xff[\xe0-\xff]", start):  # libsndfile gives up at damage, or prints what it finds
+    if re.match(rb"fLaC|ID3|\xff[\xe0-\xff]", start):  # libsndfile stops at damage, or prints messages
         decoders.reverse()
     reasons = []
     for decode in decoders:
@@ -118,7 +118,7 @@ def _decoded(file, sample_rate_hz, channels):
             raise
         except Inexact:
             continue
-        except Exception as error:  # whatever one decoder raises, the next may read the file
+        except Exception as error:  # the next decoder may still read the file
             if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno in SYSTEM_ERRORS:
                 raise
             reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or str(error)
@@ -134,7 +134,7 @@ def _decoded(file, sample_rate_hz, channels):
 
 
 def _conformed(blocks, to_hz, channels):
-    """Return `(samples, channels)` at one rate, of pairs of a rate and a block, the last rate, and whether channels cancel."""
+    """Return audio `(samples, channels)` from pairs of rate and block, the last file rate, and whether channels cancel."""
     parts, resampler, from_hz, peak, mixed_peak = [np.empty((0, channels), np.float32)], None, None, 0.0, 0.0
     for rate_hz, block in blocks:
         if rate_hz != from_hz:
@@ -154,7 +154,7 @@ def _rest(resampler, channels):
 
 
 def _with_channels(audio, channels):
-    """Return `(samples, channels)`, one or two, of any number of them."""
+    """Mix any number of channels to one or two, `(samples, channels)`."""
     if audio.shape[1] == channels:
         return audio
     if channels == 1 or audio.shape[1] == 1:

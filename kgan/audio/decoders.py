@@ -1,4 +1,4 @@
-"""libsndfile and FFmpeg as generators of blocks, read until nothing comes: a stated length is often an estimate."""
+"""libsndfile and FFmpeg as generators of blocks. They read to the end, because a stated length is often an estimate."""
 
 import contextlib
 import io
@@ -16,15 +16,15 @@ from kgan.audio.ogg import pages_of, remarks_on
 from kgan.audio.parts import UNKNOWN_BYTES, bytes_of
 
 BLOCK_SAMPLES = 2**16
-FRAMES_IN_BLOCK = 64  # FFmpeg's are of about a thousand samples
-MPEG_SUFFIXES = {".mp1", ".mp2", ".mp3", ".mpga"}  # of whatever has one libsndfile takes any byte for a frame, and prints it
-INEXACT_FORMATS = {"MP3", "SDS"}  # libsndfile takes their stated length for a fact and makes up what is missing
-CODED_IN_BLOCKS = {"IMA_ADPCM", "MS_ADPCM", "GSM610"}  # libsndfile fills a block that is cut off with the one before
-UNKNOWN_S = 1e6  # as `UNKNOWN_BYTES`
-SLACK_BYTES = 8  # some writers count the header, too
-SLACK_S, SLACK_SHARE = 0.1, 0.02  # padding of codecs
-LEAST_LIKELY = "only with low score of 1,"  # what FFmpeg says of any bytes that it takes for a sound
-# Formats that do not name other files, streams or devices for FFmpeg to open.
+FRAMES_IN_BLOCK = 64  # FFmpeg's frames have about a thousand samples
+MPEG_SUFFIXES = {".mp1", ".mp2", ".mp3", ".mpga"}  # given one, libsndfile takes any bytes for frames and prints messages
+INEXACT_FORMATS = {"MP3", "SDS"}  # libsndfile trusts their stated length and makes up missing samples
+CODED_IN_BLOCKS = {"IMA_ADPCM", "MS_ADPCM", "GSM610"}  # libsndfile fills a truncated block with the previous one
+UNKNOWN_S = 1e6  # a longer stated duration means unknown, as with `UNKNOWN_BYTES`
+SLACK_BYTES = 8  # some writers also count the header
+SLACK_S, SLACK_SHARE = 0.1, 0.02  # tolerance for the padding of codecs
+LEAST_LIKELY = "only with low score of 1,"  # FFmpeg's message if it guesses that arbitrary bytes are a sound
+# Formats that cannot make FFmpeg open other files, streams or devices.
 SELF_CONTAINED = {
     "protocol_whitelist": "none",
     "format_whitelist": "3gp,aac,ac3,adx,aiff,alp,amr,ape,apm,asf,ast,au,avi,avr,caf,dsf,dts,dtshd,eac3,epaf,flac,flv,g722,gsm,"
@@ -36,11 +36,11 @@ HARMLESS = (ESTIMATED, TOO_LONG, "Packet corrupt", "Could not find codec paramet
 
 
 class Inexact(Exception):
-    """A format that the other decoder reads exactly."""
+    """Raised for a format that the other decoder reads exactly."""
 
 
 class _Stream(soundfile.SoundFile):
-    """A file that is read from start to end: otherwise soundfile stops at the stated length and seeks after each block."""
+    """A file that is read from start to end. Otherwise soundfile stops at the stated length and seeks after each block."""
 
     def seekable(self):
         return False
@@ -50,13 +50,13 @@ def decode_by_libsndfile(file, remarks):
     """Yield pairs of a rate in hertz and a float32 block `(samples, channels)`.
 
     Args:
-        file: a binary file that can seek.
-        remarks: a list that what is missing is appended to, as in "is cut short".
+        file: Seekable binary file.
+        remarks: List to which remarks on missing parts are appended, such as "is cut short".
 
     Raises:
-        Inexact: it is of a format that FFmpeg reads better.
-        soundfile.LibsndfileError: it is of no format that libsndfile knows.
-        ValueError: its end is damaged.
+        Inexact: FFmpeg reads the format better.
+        soundfile.LibsndfileError: libsndfile does not know the format.
+        ValueError: The end of the file is damaged.
     """
     path = getattr(file, "name", None)
     is_told_by_path = isinstance(path, str | Path) and Path(path).suffix.lower() not in MPEG_SUFFIXES
@@ -87,11 +87,11 @@ def _remarks_on_pages(file):
 
 
 def decode_repaired_wav(file, remarks):
-    """Yield what `decode_by_libsndfile` does of a WAV file whose chunks lack a pad byte, or that has several chunks of samples.
+    """Decode, as `decode_by_libsndfile` does, a WAV file whose chunks lack a pad byte or that has several data chunks.
 
     Raises:
-        Inexact: it is no WAV file.
-        soundfile.LibsndfileError: libsndfile does not decode its samples.
+        Inexact: It is not a WAV file.
+        soundfile.LibsndfileError: libsndfile cannot decode the samples.
     """
     content = file.read()
     if not re.match(rb"RIFF.{4}WAVE", content, re.DOTALL):
@@ -108,17 +108,17 @@ def decode_repaired_wav(file, remarks):
 
 
 def decode_by_ffmpeg(file, remarks):
-    """Yield pairs of a rate in hertz and a float32 block `(samples, channels)` of a file's first stream of sound.
+    """Yield pairs of a rate in hertz and a float32 block `(samples, channels)` of the first audio stream of a file.
 
-    Packets that are damaged are left out.
+    Damaged packets are left out.
 
     Args:
-        file: a binary file that can seek.
-        remarks: a list that what is missing, damaged or warned of is appended to, as in "is cut short".
+        file: Seekable binary file.
+        remarks: List to which remarks on missing or damaged parts and warnings are appended, such as "is cut short".
 
     Raises:
-        av.FFmpegError: it is of no format that FFmpeg knows.
-        ValueError: it holds no sound, or most of it is damaged.
+        av.FFmpegError: FFmpeg does not know the format.
+        ValueError: The file holds no sound, or most of it is damaged.
     """
     with _captured_log() as log, av.open(_Source(file), options=SELF_CONTAINED, metadata_errors="replace") as container:
         if any(LEAST_LIKELY in message for *_, message in log):
@@ -137,11 +137,11 @@ def decode_by_ffmpeg(file, remarks):
 
 
 class _Source:
-    """A file for PyAV, which prints what a `seek` raises."""
+    """A file for PyAV whose `seek` raises nothing, because PyAV would print it."""
 
     def __init__(self, file):
         self.read, self.tell, self._seek = file.read, file.tell, file.seek
-        self.name = f"sound{Path(str(getattr(file, 'name', ''))).suffix}"  # formats without a header are told by it
+        self.name = f"sound{Path(str(getattr(file, 'name', ''))).suffix}"  # it identifies formats without a header
 
     def seek(self, offset, whence=0):
         try:
@@ -154,7 +154,7 @@ class _Source:
 def _captured_log():
     level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.WARNING)
-    av.logging.set_skip_repeated(False)  # it tells the last message of one file with the first of another
+    av.logging.set_skip_repeated(False)  # otherwise messages of one file appear with the next
     try:
         with av.logging.Capture() as log:
             yield log
@@ -164,8 +164,8 @@ def _captured_log():
 
 
 def _frames(container, stream, faults):
-    """Yield the frames of a stream; what is wrong with a packet, or with the rest of the file, is appended to faults."""
-    stream.codec_context.thread_count = 1  # so that its log is of this thread
+    """Yield the frames of a stream. Errors in a packet or in the rest of the file are appended to `faults`."""
+    stream.codec_context.thread_count = 1  # so that it logs in this thread
     packets, whole = container.demux(stream), 0
     while True:
         try:
@@ -191,8 +191,8 @@ def _blocks(frames):
 
 
 def _samples(frame):
-    """Return a frame as float32 `(samples, channels)`, integers by their full scale."""
-    values = frame.to_ndarray()  # (channels, samples), or (1, samples * channels) where they are interleaved
+    """Return a frame as float32 `(samples, channels)`. Integers are divided by their full scale."""
+    values = frame.to_ndarray()  # (channels, samples), or (1, samples * channels) if they are interleaved
     values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
     if values.dtype == np.uint8:
         return (values.astype(np.float32) - 128.0) / 128.0
@@ -202,7 +202,7 @@ def _samples(frame):
 
 
 def _stated_s(container, stream, messages):
-    """Return the duration that a file states, 0 where FFmpeg estimates it by the file's size."""
+    """Return the duration that a file states, or 0 if FFmpeg only estimates it from the size of the file."""
     if any(message.startswith(ESTIMATED) for message in messages):
         return 0.0
     if container.format.name == "mp3" and not any(message.startswith(TOO_LONG) for message in messages):
@@ -212,7 +212,7 @@ def _stated_s(container, stream, messages):
 
 
 def _judged(stated_s, decoded_s, faults, messages):
-    """Return the one remark that tells most, in a list, or an empty one."""
+    """Return a list with the most important remark, or an empty list."""
     if stated_s - decoded_s > max(SLACK_S, SLACK_SHARE * stated_s):
         return [f"is cut short: {decoded_s:.2f} s of {stated_s:.2f} s are there"]
     if faults:

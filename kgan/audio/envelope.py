@@ -1,23 +1,23 @@
-"""How sounds begin and end: attack, decay, DC, and what clicks at the edges."""
+"""Measures how sounds begin and end: attack, decay, DC, and clicks at the edges."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-ATTACK_WINDOW_S, ATTACK_HOP_S = 0.005, 0.001  # of the root mean square that is the envelope
-ATTACK_FROM, ATTACK_TO = 0.1, 0.9  # of the envelope's maximum
-FRAME_S = 0.01  # of the level that decays
-DECAY_AT = 0.7  # of a clip: the notes' keys are released after three quarters
+ATTACK_WINDOW_S, ATTACK_HOP_S = 0.005, 0.001  # of the envelope, a root mean square
+ATTACK_FROM, ATTACK_TO = 0.1, 0.9  # fractions of the envelope's maximum
+FRAME_S = 0.01  # frame of the level for the decay
+DECAY_AT = 0.7  # fraction of a clip; the keys of notes are released after three quarters
 
 
 class Envelope(NamedTuple):
-    """What `measure_envelope` finds for each clip, float `(count,)`; NaN for silence but for `dc` and `edges`.
+    """The result of `measure_envelope` for each clip, float `(count,)`. For silence, all but `dc` and `edges` are NaN.
 
     Attributes:
-        attack_ms: see `attack_ms`.
-        decay_db: level at 70 % of the clip, in decibels relative to the largest.
-        dc: mean of the samples, its size.
-        edges: the first or the last sample, the larger of both; samples of a clip that ends before its sound does are not 0.
+        attack_ms: See `attack_ms`.
+        decay_db: Level at 70 % of the clip, in decibels relative to the largest level.
+        dc: Absolute value of the mean of the samples.
+        edges: The larger absolute value of the first and the last sample. It is not 0 if a clip breaks off.
     """
 
     attack_ms: np.ndarray
@@ -27,14 +27,14 @@ class Envelope(NamedTuple):
 
 
 def attack_ms(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """Return how long each sound takes from a tenth to nine tenths of its envelope's maximum, in milliseconds, `(count,)`.
+    """Return the time in which the envelope of each sound rises from 10 % to 90 % of its maximum, in milliseconds.
 
-    The envelope is the root mean square of windows of 5 ms, one each millisecond. Both levels are taken where they are first
-    reached. Of a silent sound it is NaN.
+    The envelope is the root mean square of windows of 5 ms, one per millisecond. Each level counts where it is first
+    reached. The result is NaN for a silent sound.
 
     Args:
         audio: float `(count, samples)`.
-        sample_rate_hz: samples per second.
+        sample_rate_hz: Sample rate.
 
     Returns:
         Milliseconds, float64 `(count,)`.
@@ -51,17 +51,17 @@ def attack_ms(audio: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def measure_envelope(audio, sample_rate_hz):
-    """Measure how clips begin and end; the decay by the level in frames of 10 ms.
+    """Measure how clips begin and end. The decay uses the levels of 10 ms frames.
 
     Args:
         audio: float `(count, samples)`, at least 0.1 s.
-        sample_rate_hz: samples per second.
+        sample_rate_hz: Sample rate.
 
     Returns:
         An `Envelope`.
 
     Raises:
-        ValueError: the clips are shorter, or not `(count, samples)`.
+        ValueError: The clips are shorter than 0.1 s, or not `(count, samples)`.
     """
     audio = np.asarray(audio, np.float64)
     frame_samples = round(FRAME_S * sample_rate_hz)

@@ -1,4 +1,4 @@
-"""Sound files: find and write; `kgan.audio.decode` reads them."""
+"""Finds and writes sound files; `kgan.audio.decode` reads them."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ EXTENSIONS = {
 
 
 def find_audio(folder):
-    """Return the sound files in a folder and below, sorted, and what could not be looked into, `{path: reason}`.
+    """Return the sorted sound files in a folder and its subfolders, and the unreadable paths, `{path: reason}`.
 
-    Links are followed, but for those that lead back to a folder above them. What is hidden is left out.
+    Links are followed unless they lead back to a parent folder. Hidden files and folders are skipped.
     """
     folder = as_path(folder)
     files, left_out = [], {}
@@ -53,9 +53,9 @@ def _search(folder, above, files, left_out):
 
 
 def write_wav(path, audio, sample_rate_hz, file_rate_hz=None):
-    """Write float audio, `(samples,)` or `(samples, channels)` in [-1, 1], as a 16-bit WAV, whole or not at all.
+    """Write float audio, `(samples,)` or `(samples, channels)` in [-1, 1], atomically as a 16-bit WAV file.
 
-    With another `file_rate_hz` it is resampled to that, see `kgan.audio.signal.resampled`.
+    If `file_rate_hz` differs, the audio is resampled to it, see `kgan.audio.signal.resampled`.
     """
     file_rate_hz = file_rate_hz or sample_rate_hz
     audio = np.clip(resampled(audio, sample_rate_hz, file_rate_hz), -1.0, 1.0)
@@ -66,19 +66,19 @@ def write_wav(path, audio, sample_rate_hz, file_rate_hz=None):
 
 
 def wav_names(count):
-    """Return the names of `count` files: `0000.wav`, `0001.wav`, ..., with as many digits as they need."""
+    """Return the names of `count` files: `0000.wav`, `0001.wav`, ..., with more digits if needed."""
     digits = max(4, len(str(count - 1)))
     return [f"{i:0{digits}d}.wav" for i in range(count)]
 
 
 def write_sounds(folder, audio, sample_rate_hz, latents, contact_sheet_png, labels=None, file_rate_hz=None):
-    """Write `0000.wav`..., `latents.npy` and `contact_sheet.png` into a new folder, all of them or none.
+    """Write `0000.wav`..., `latents.npy` and `contact_sheet.png` to a new folder, all of them or none.
 
-    With labels, `{kind: count texts}`, also `labels.csv` with a line for each file, which `evaluate` and training read.
-    `file_rate_hz` is that of `write_wav`.
+    With labels, `{kind: count texts}`, also write `labels.csv` with a line per file, which `evaluate` and training read.
+    For `file_rate_hz` see `write_wav`.
 
     Raises:
-        OSError: the folder exists and is not empty, or cannot be written.
+        OSError: The folder exists and is not empty, or cannot be written.
     """
     with whole_folder(folder) as scratch:
         files = wav_names(len(audio))

@@ -1,4 +1,4 @@
-"""The discrete Fourier transform of real numbers, by TensorFlow's operation or by products, which any converter knows."""
+"""The discrete Fourier transform of real numbers, by TensorFlow's FFT or by matrix products, which any converter supports."""
 
 import contextlib
 import contextvars
@@ -13,10 +13,10 @@ _unrolled = contextvars.ContextVar("unrolled", default=False)
 
 @contextlib.contextmanager
 def portable(unrolled=False):
-    """What is traced within holds no FFT and no complex number: ONNX and LiteRT have none, or not all that is needed.
+    """Trace graphs without FFTs and complex numbers inside this context: ONNX and LiteRT do not fully support them.
 
     Args:
-        unrolled: whether it holds no loop, either: LiteRT's converter fails at those with a body of this kind.
+        unrolled: Whether to unroll loops too, because LiteRT's converter fails for loops with such a body.
     """
     tokens = _portable.set(True), _unrolled.set(unrolled)
     try:
@@ -27,7 +27,7 @@ def portable(unrolled=False):
 
 
 def repeated(step, state, times):
-    """Return `step(*step(*state))`, and so on: a loop in the graph, but where `portable` asks for none."""
+    """Apply `state = step(*state)` a number of times, in a graph loop unless `portable` asks for unrolled loops."""
     if not _unrolled.get():
         return tf.while_loop(lambda *_: True, step, state, maximum_iterations=times)
     for _ in range(times):
@@ -36,7 +36,7 @@ def repeated(step, state, times):
 
 
 def rfft(frames):
-    """Return real and imaginary part of the transform: float32 `(..., samples)` -> two of `(..., samples / 2 + 1)`."""
+    """Return the real and imaginary part of the transform: float32 `(..., samples)` -> two `(..., samples / 2 + 1)`."""
     samples = frames.shape[-1]
     if not _portable.get():
         transform = tf.signal.rfft(frames)
@@ -47,10 +47,10 @@ def rfft(frames):
 
 
 def irfft(real, imag, samples):
-    """Return the inverse of `rfft`, float32 `(..., samples)`, of an even number of samples."""
+    """Return the inverse of `rfft`, float32 `(..., samples)`, for an even number of samples."""
     if not _portable.get():
         return tf.signal.irfft(tf.complex(real, imag), [samples])
-    # The other half of the spectrum is the mirror of this one: every bin but the first and the last counts twice.
+    # The other half of the spectrum mirrors this one, so every bin except the first and the last counts twice.
     weights = np.full(samples // 2 + 1, 2.0 / samples, np.float32)
     weights[[0, -1]] = 1.0 / samples
     missing = [[0, 0]] * (real.shape.rank - 1) + [[0, samples - len(weights)]]
@@ -59,13 +59,14 @@ def irfft(real, imag, samples):
 
 
 def _four_step(real, imag, samples, sign):
-    """Return sum_n x_n exp(sign 2 pi i n k / samples) for all k, by transforms of rows, twiddle factors, and of columns.
+    """Return sum_n x_n exp(sign 2 pi i n k / samples) for all k: transform rows, apply twiddle factors, transform columns.
 
-    The matrices are of about sqrt(samples): a tenth of the operations of one product, and no megabytes of constants.
+    The matrices have a size of about sqrt(samples), which needs a tenth of the operations of a single product, and no
+    megabytes of constants.
 
     Args:
-        real, imag: float32 `(..., samples)`; `imag` None for real numbers.
-        samples: the length.
+        real, imag: float32 `(..., samples)`; `imag` is None for real numbers.
+        samples: Length of the transform.
         sign: -1 for the transform, 1 for its inverse times `samples`.
 
     Reference: Bailey 1990, "FFTs in External or Hierarchical Memory".

@@ -1,9 +1,9 @@
-"""Harmonic plus noise: a sound as levels of the partials of its pitch, and levels of bands of noise.
+"""Harmonic plus noise: a sound as the levels of the partials of its pitch and the levels of noise bands.
 
-The analysis is numpy's and is made once for each sound; the synthesis is TensorFlow's and goes into exported graphs.
+The analysis uses numpy and runs once per sound. The synthesis uses TensorFlow, so that graphs with it can be exported.
 
 References:
-    Serra and Smith 1990, "Spectral Modeling Synthesis", Computer Music Journal 14 (4): partials, and noise that is left.
+    Serra and Smith 1990, "Spectral Modeling Synthesis", Computer Music Journal 14 (4): partials and residual noise.
     Engel et al. 2020, "DDSP", https://arxiv.org/abs/2001.04643: a harmonic oscillator bank in a network's graph.
 """
 
@@ -17,28 +17,28 @@ from kgan.audio.pitch import midi_to_hz
 from kgan.audio.signal import hz_to_mel, mel_to_hz
 
 PARTIALS, BANDS = 128, 160
-HIGHEST = 0.49375  # of the sample rate: partials above are left out
-FRAME_S = 0.004  # from one level to the next; rounded to a power of two of samples
-DENSE_FRAMES = 32  # at the beginning, where sounds change fastest; then every second
-SPARSE_AFTER_FRAMES = 256  # every fourth
+HIGHEST = 0.49375  # fraction of the sample rate; partials above it are left out
+FRAME_S = 0.004  # time between levels; rounded to a power of two of samples
+DENSE_FRAMES = 32  # frames that are all kept, at the beginning, where sounds change fastest; then every second frame
+SPARSE_AFTER_FRAMES = 256  # from here on every fourth frame is kept
 LOWEST_BAND_HZ = 20.0
-PARTIAL_FLOOR = 0.3 * 10 ** (-66 / 20)  # of amplitudes: nobody hears what is below, beside a clip's peak
-PERIODS, SHORTEST_WINDOW_FRAMES = 3, 4  # of a window that partials are measured in
-REGULARISATION = 1e-3  # of the least squares, against partials that a short window cannot tell apart
-CORRECTION, CORRECTION_LIMITS = 0.7, (0.05, 8.0)  # how much of a ratio of powers a step of the analysis takes over
-EPSILON_DB = -75.0  # beside a clip's strongest bin
-OVERLAP = 1.5  # the sum of the squares of four Hann windows that overlap
-MEL_BINS = 128  # of those whose width says which noise is as loud as a partial
-TREND_S = 0.032  # standard deviation of the Gaussian window whose mean is a level's trend
+PARTIAL_FLOOR = 0.3 * 10 ** (-66 / 20)  # amplitude; lower ones are inaudible beside the peak of a clip
+PERIODS, SHORTEST_WINDOW_FRAMES = 3, 4  # length of the window in which partials are measured
+REGULARISATION = 1e-3  # of the least squares, for partials that a short window cannot separate
+CORRECTION, CORRECTION_LIMITS = 0.7, (0.05, 8.0)  # exponent and limits of the power ratio in a step of the analysis
+EPSILON_DB = -75.0  # relative to the strongest bin of a clip
+OVERLAP = 1.5  # sum of the squares of four overlapping Hann windows
+MEL_BINS = 128  # number of mel bins whose width relates the loudness of noise to that of a partial
+TREND_S = 0.032  # standard deviation of the Gaussian window for the trend of a level
 
 
 @dataclasses.dataclass(frozen=True)
 class HarmonicAnalysis:
-    """The analysis of sounds of one length and rate.
+    """The analysis of sounds of one length and sample rate.
 
     Args:
-        length_samples: samples of a clip.
-        sample_rate_hz: samples per second.
+        length_samples: Samples of a clip.
+        sample_rate_hz: Sample rate.
     """
 
     length_samples: int = 16384
@@ -46,39 +46,39 @@ class HarmonicAnalysis:
 
     @functools.cached_property
     def hop_samples(self):
-        """Samples from one frame to the next, of partials; frames of noise are twice as far apart."""
+        """Samples between frames of partials; frames of noise are twice as far apart."""
         return 2 ** round(np.log2(FRAME_S * self.sample_rate_hz))
 
     @functools.cached_property
     def window_samples(self):
-        """Samples of the noise's transform."""
+        """Length of the transforms for noise, in samples."""
         return 8 * self.hop_samples
 
     @functools.cached_property
     def frames(self):
-        """Frames of a clip, filled up with silence to a whole number of pairs of hops."""
+        """Number of frames of a clip, which is padded with silence to an even number of hops."""
         return 2 * -(-self.length_samples // (2 * self.hop_samples)) + 1
 
     @functools.cached_property
     def grid(self):
-        """Numbers of the frames whose levels are kept, ascending; between them levels are interpolated."""
+        """Ascending numbers of the frames whose levels are kept. Levels between them are interpolated."""
         steps = (range(DENSE_FRAMES), range(DENSE_FRAMES, SPARSE_AFTER_FRAMES, 2), range(SPARSE_AFTER_FRAMES, self.frames, 4))
         return np.unique([*(frame for step in steps for frame in step if frame < self.frames), self.frames - 1])
 
     @functools.cached_property
     def interpolation(self):
-        """Weights `(frames, kept frames)` of the levels that are kept."""
+        """Weights `(frames, kept frames)` that interpolate the kept levels."""
         place = np.interp(np.arange(self.frames), self.grid, np.arange(len(self.grid)))
         return _triangles(place, len(self.grid)).T
 
     @functools.cached_property
     def averaging(self):
-        """Weights `(kept frames, frames)`: means around the frames that are kept."""
+        """Weights `(kept frames, frames)` that average the frames around each kept frame."""
         return self.interpolation.T / self.interpolation.sum(axis=0)[:, None]
 
     @functools.cached_property
     def trend(self):
-        """Weights `(kept frames, kept frames)` of a level's trend: its mean in a Gaussian window; a clip's ends go on."""
+        """Weights `(kept frames, kept frames)` of a level's trend, its mean in a Gaussian window; edge values are repeated."""
         window = scipy.ndimage.gaussian_filter1d(
             np.eye(self.frames, dtype=np.float32), TREND_S * self.sample_rate_hz / self.hop_samples, axis=1, mode="nearest"
         )
@@ -90,21 +90,21 @@ class HarmonicAnalysis:
 
     @functools.cached_property
     def noise_floor(self):
-        """Standard deviations `(bands,)` of noise that is as loud in a mel bin as a partial at `PARTIAL_FLOOR`."""
+        """Standard deviations `(bands,)` of noise that is as loud in a mel bin as a partial of `PARTIAL_FLOOR`."""
         mel = hz_to_mel(self.band_centres_hz)
         width_hz = mel_to_hz(mel + hz_to_mel(self.sample_rate_hz / 2) / MEL_BINS) - self.band_centres_hz
         bin_hz = self.sample_rate_hz / (2 * self.window_samples)
         return PARTIAL_FLOOR * 15.0 / np.maximum(1.0, width_hz / bin_hz)
 
-    @functools.lru_cache(8)  # noqa: B019  models are few
+    @functools.lru_cache(8)  # noqa: B019  there are few models
     def bands_to_bins(self, window_samples):
-        """Return weights `(bands, bins)` that interpolate the bands' levels for the bins of a transform."""
+        """Return weights `(bands, bins)` that interpolate the levels of bands for the bins of a transform."""
         hz = np.arange(window_samples // 2 + 1) * self.sample_rate_hz / window_samples
         return _triangles(np.interp(hz_to_mel(hz), hz_to_mel(self.band_centres_hz), np.arange(BANDS)), BANDS)
 
     @functools.lru_cache(8)  # noqa: B019
     def bins_to_bands(self, window_samples):
-        """Return weights `(bands, bins)` that add up the bins of a band; one narrower than a bin takes its two neighbours."""
+        """Return weights `(bands, bins)` that sum the bins of a band. A band narrower than a bin uses the two nearest bins."""
         weights = self.bands_to_bins(window_samples).copy()
         for band in np.flatnonzero(weights.sum(axis=1) < 0.7):
             place = self.band_centres_hz[band] * window_samples / self.sample_rate_hz
@@ -115,7 +115,7 @@ class HarmonicAnalysis:
 
     @functools.cached_property
     def noise_spectra(self):
-        """Transforms of white noise, complex64 `(noise frames, bins)`, all of the magnitude that its mean power has."""
+        """Transforms of white noise, complex64 `(noise frames, bins)`, each magnitude set to the root of the mean power."""
         frames = self.frames // 2 + 1
         rng = np.random.default_rng(3)
         white = rng.standard_normal((frames - 1) * 2 * self.hop_samples + self.window_samples).astype(np.float32)
@@ -124,11 +124,11 @@ class HarmonicAnalysis:
         return (np.exp(1j * np.angle(spectra)) * np.sqrt(np.sum(window**2))).astype(np.complex64)
 
     def partials_of(self, frequency_hz):
-        """Return how many partials of a frequency there are below `HIGHEST`, at most `PARTIALS`."""
+        """Return the number of partials of a frequency below `HIGHEST`, at most `PARTIALS`."""
         return int(min(PARTIALS, HIGHEST * self.sample_rate_hz // frequency_hz))
 
     def analyse_all(self, audio, pitches):
-        """Return the levels of sounds `(count, samples[, channels])`, those of channels side by side, see `analyse`."""
+        """Return the levels of sounds `(count, samples[, channels])`, with channels concatenated, see `analyse`."""
         channels = np.reshape(audio, (*np.shape(audio)[:2], -1))
         return np.stack(
             [np.concatenate([self.analyse(each, pitch) for each in sound.T], axis=1)
@@ -136,20 +136,20 @@ class HarmonicAnalysis:
         )  # fmt: skip
 
     def analyse(self, audio, pitch):
-        """Return the levels of a sound: natural logarithms, float32 `(kept frames, PARTIALS + BANDS)`.
+        """Return the levels of a sound as natural logarithms, float32 `(kept frames, PARTIALS + BANDS)`.
 
-        First the amplitudes of partials, measured by least squares in windows of three periods, and the power of what they
-        leave, in bands. Then analysis by synthesis: three times both are corrected by how much the sound's spectrogram is
-        louder than that of their synthesis. Partials above `HIGHEST` repeat the last one below.
+        First, the amplitudes of partials are measured by least squares in windows of three periods, and the power of the
+        residual is measured in bands. Then follow three steps of analysis by synthesis: both are corrected by the ratio of
+        the sound's spectrogram to that of their synthesis. Partials above `HIGHEST` repeat the last one below it.
 
         Args:
             audio: float `(length_samples,)`.
-            pitch: its MIDI pitch, a number.
+            pitch: MIDI pitch of the sound, a number.
         """
         audio = np.pad(audio, (0, (self.frames - 1) * self.hop_samples - len(audio))).astype(np.float32)
         first_hz = midi_to_hz(pitch)
         count = self.partials_of(first_hz)
-        if not count:  # beyond what the rate holds all is noise
+        if not count:  # the pitch is too high for the sample rate: analyse everything as noise
             levels = np.full((len(self.grid), PARTIALS + BANDS), np.log(PARTIAL_FLOOR), np.float32)
             levels[:, PARTIALS:] = 0.5 * np.log(self._band_powers(audio) + self.noise_floor**2)
             return levels
@@ -167,18 +167,18 @@ class HarmonicAnalysis:
         return levels
 
     def _corrected(self, power, noise, audio, turns, turning, window):
-        """Return powers of partials and noise `(kept frames, ...)`, corrected by the spectrogram of what they sound like."""
+        """Return the powers of partials and noise, `(kept frames, ...)`, corrected by the spectrogram of their synthesis."""
         target = self._powers(audio, window)
         epsilon = target.max() * 10 ** (EPSILON_DB / 10) + 1e-20
         partials = self._powers(self._oscillate((self.interpolation @ np.sqrt(power)) * turning, turns), window)
         rest = self._powers(self._shaped_noise((self.interpolation @ np.sqrt(noise))[::2] ** 2), window)
         made = partials + rest + epsilon
-        ratio = np.log((target + epsilon) / made)  # means of logarithms: a mean of powers is what the loudest frame says
+        ratio = np.log((target + epsilon) / made)  # logarithms, as the loudest frame dominates a mean of powers
         lobes = np.maximum(0, 1 - np.abs(np.arange(window // 2 + 1) - (turns * window)[:, None]) / 1.5)
         lobes = (lobes / np.maximum(lobes.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)
         period_frames = 1 / (turns[0] * self.hop_samples)
         several = max(1, round(period_frames) | 1) if window == self.window_samples else 1
-        weight = partials / made  # whose doing a bin is
+        weight = partials / made  # the share of partials in each bin
         wanted, sure = (self.averaging @ _smooth(each @ lobes.T, several) for each in (ratio * weight, weight))
         power = power * np.clip(np.exp(wanted / (sure + 1e-9)), *CORRECTION_LIMITS) ** (CORRECTION * np.clip(sure, 0, 1))
         means, weight = self.bins_to_bands(window), rest / made
@@ -195,19 +195,19 @@ class HarmonicAnalysis:
         return self.averaging @ (self._powers(audio, self.window_samples) @ means.T)
 
     def _powers(self, audio, window_samples):
-        """Return the power density of each frame, `(frames, bins)`: 1 for white noise of variance 1, also at the ends."""
+        """Return the power density of each frame, `(frames, bins)`; white noise of variance 1 has 1, also at the ends."""
         frames = _framed(np.pad(audio, window_samples // 2), window_samples, self.hop_samples)
         transform = np.fft.rfft(frames * hann(window_samples))
         return (np.square(transform.real) + np.square(transform.imag)) / self._window_powers(window_samples)[:, None]
 
     @functools.lru_cache(8)  # noqa: B019
     def _window_powers(self, window_samples):
-        """Return the sum of a window's squares inside the clip, `(frames,)`."""
+        """Return the sum of the squares of each frame's window inside the clip, `(frames,)`."""
         ones = np.pad(np.ones((self.frames - 1) * self.hop_samples, np.float32), window_samples // 2)
         return _framed(ones, window_samples, self.hop_samples) @ np.square(hann(window_samples))
 
     def _partials(self, audio, turns):
-        """Return complex amplitudes `(frames, partials)`, by weighted least squares in windows that the clip's ends cut."""
+        """Return complex amplitudes `(frames, partials)` by weighted least squares. The clip's ends truncate the windows."""
         count, hop, frames = len(turns), self.hop_samples, self.frames
         half = int(max(PERIODS / turns[0], SHORTEST_WINDOW_FRAMES * hop) / 2)
         time = np.arange(-half, half + 1)
@@ -232,7 +232,7 @@ class HarmonicAnalysis:
         return found[:, :count] - 1j * found[:, count:]
 
     def _oscillate(self, amplitudes, turns):
-        """Return the sum of partials of complex amplitudes `(frames, partials)`."""
+        """Return the sum of partials with complex amplitudes `(frames, partials)`."""
         time = np.arange(-self.hop_samples, self.hop_samples)
         waves = np.exp(2j * np.pi * np.outer(turns, time)).astype(np.complex64)
         summed = amplitudes.real.astype(np.float32) @ waves.real - amplitudes.imag.astype(np.float32) @ waves.imag
@@ -240,7 +240,7 @@ class HarmonicAnalysis:
         return (summed[:-1, self.hop_samples :] + summed[1:, : self.hop_samples]).ravel()
 
     def _shaped_noise(self, density):
-        """Return noise of densities `(noise frames, bands)`."""
+        """Return noise with power densities `(noise frames, bands)`."""
         window, hop = hann(self.window_samples), 2 * self.hop_samples
         gains = np.exp(0.5 * np.log(density + 1e-12) @ self.bands_to_bins(self.window_samples))
         frames = np.fft.irfft(self.noise_spectra * gains, self.window_samples).astype(np.float32) * window
@@ -249,19 +249,19 @@ class HarmonicAnalysis:
 
 @functools.cache
 def phases(count):
-    """Return phases of partials in radians: a quarter turn to one side or the other. All alike would add up to clicks."""
+    """Return the phases of partials, pi / 2 or -pi / 2. Equal phases would add up to clicks."""
     signs = np.random.default_rng(5).choice([-1, 1], 2 * PARTIALS)[:count]
     return np.where(signs > 0, -np.pi / 2, np.pi / 2).astype(np.float32)
 
 
 @functools.cache
 def hann(samples):
-    """Return the Hann window between samples, float32."""
+    """Return the Hann window, float32, with its peak between two samples."""
     return (np.sin(np.pi * (np.arange(samples) + 0.5) / samples) ** 2).astype(np.float32)
 
 
 def overlapped(frames, hop_samples):
-    """Return overlapped and added frames `(frames, samples)`; the hop divides a frame."""
+    """Overlap and add frames `(frames, samples)`. The hop divides the length of a frame."""
     parts = frames.reshape(len(frames), -1, hop_samples)
     total = np.zeros((len(frames) + parts.shape[1] - 1, hop_samples), np.float32)
     for i in range(parts.shape[1]):
@@ -270,10 +270,10 @@ def overlapped(frames, hop_samples):
 
 
 def _tuned(audio, turns, count):
-    """Return the frequencies of partials as multiples of the nominal one, `(count,)`: of where each has its peak.
+    """Return the frequencies of partials, located at their peaks, as multiples of the nominal pitch, `(count,)`.
 
-    First a common tuning within 60 cents, by the strength of twelve partials; then each partial's own peak, where one
-    stands out within half of the pitch's distance.
+    First, a common tuning within 60 cents is found by the strength of twelve partials. Then each partial moves to its own
+    peak, if one stands out within half of the distance between partials.
     """
     size = 2 * len(audio)
     power = np.abs(np.fft.rfft(audio * np.hanning(len(audio)), size)) ** 2
@@ -300,7 +300,7 @@ def _tuned(audio, turns, count):
 
 
 def _smooth(values, count):
-    """Return running means over an odd number of frames; the first and the last frame go on."""
+    """Return running means over an odd number of frames. The first and the last frame are repeated at the edges."""
     if count <= 1:
         return values
     total = np.cumsum(np.pad(values, ((count // 2 + 1, count // 2), (0, 0)), mode="edge"), axis=0)

@@ -1,4 +1,4 @@
-"""What a note of any pitch and duration can be asked to be."""
+"""Checks and batches of requests for notes of any pitch and duration."""
 
 import numpy as np
 
@@ -7,24 +7,24 @@ from kgan.errors import InputError
 
 NOTES_AT_ONCE = 8
 LONGEST_NOTE_S = 60
-HIGHEST_PITCH = 127  # of MIDI
+HIGHEST_PITCH = 127  # of MIDI pitches
 NOT_PLAYED = "Notes of any pitch and duration need a generator over --repr harmonic. Received: one over another."
 
 
 def note_batches(latents, pitch, duration_s, bend_semitones, others, sample_rate_hz):
-    """Return batches of notes, `{name: array}`, as the signature `play` takes them.
+    """Return batches of notes, `{name: array}`, for the signature `play`.
 
     Args:
         latents: `(count, latent_dim)`.
-        pitch: a number or `(count,)` MIDI pitches, which need not be whole.
-        duration_s: of a note.
-        bend_semitones: `(points,)` or `(count, points)`; None for none.
-        others: `{name: (count,)}`.
-        sample_rate_hz: of the audio.
+        pitch: MIDI pitch, a number or `(count,)` numbers, which may be fractional.
+        duration_s: Duration of a note.
+        bend_semitones: `(points,)` or `(count, points)`; None for no bend.
+        others: Other labels, `{name: (count,)}`.
+        sample_rate_hz: Sample rate of the audio.
 
     Raises:
-        InputError: a pitch is not from 0 to 127, or not below half the sample rate, a duration is not above 0 and at most 60 s,
-            a bend is not finite, or there are not as many pitches or bends as latents.
+        InputError: A pitch is not from 0 to 127 or not below half the sample rate, the duration is not above 0 and at most
+            60 s, a bend is not finite, or the number of pitches or bends differs from that of the latents.
     """
     count = len(latents)
     pitch = _spread("pitch", pitch, count, "a number, or one for each latent")
@@ -46,7 +46,7 @@ def note_batches(latents, pitch, duration_s, bend_semitones, others, sample_rate
 
 
 def _spread(name, values, count, rule, points=False):
-    """Return finite numbers, float32 `(count,)` or `(count, points)`."""
+    """Broadcast finite numbers to float32 `(count,)` or `(count, points)`."""
     try:
         numbers = np.atleast_1d(np.asarray(values, np.float32))
         spread = np.broadcast_to(numbers, (count, numbers.shape[-1]) if points else (count,))

@@ -1,4 +1,4 @@
-"""Pages of Ogg files: which of them are there, and where another file begins (RFC 3533)."""
+"""Pages of Ogg files (RFC 3533): finds missing pages, and where another file begins."""
 
 import re
 import struct
@@ -6,12 +6,12 @@ import zlib
 from typing import NamedTuple
 
 _HEADER = struct.Struct("<4sBBqIIIB")  # OggS, version, flags, granule, stream, number, checksum, count of segments
-_FIRST, _LAST = 2, 4  # flags of a stream's first and last page
+_FIRST, _LAST = 2, 4  # flags of the first and the last page of a stream
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Page(NamedTuple):
-    """A page: where it is in the file, and what its header states. It is whole if its checksum is right."""
+    """A page: its place in the file and the values of its header. `is_whole` tells whether its checksum is correct."""
 
     start: int
     end: int
@@ -22,7 +22,7 @@ class Page(NamedTuple):
 
 
 def pages_of(content):
-    """Return the pages in the bytes of a file, in their order."""
+    """Return the pages in the bytes of a file, in order."""
     pages, place = [], 0
     for match in re.finditer(b"OggS\x00", content):
         if match.start() < place or match.start() + _HEADER.size > len(content):
@@ -38,7 +38,7 @@ def pages_of(content):
 
 
 def links_of(pages):
-    """Return the pages of each file that was joined to one: its streams' first pages stand together at its start."""
+    """Split the pages into those of each concatenated file. Each file starts with the first pages of its streams."""
     links = []
     for page, before in zip(pages, [None, *pages], strict=False):
         if not links or (page.flags & _FIRST and not before.flags & _FIRST):
@@ -48,7 +48,7 @@ def links_of(pages):
 
 
 def remarks_on(pages):
-    """Return what is missing of a file of these pages, in a list of one remark, or an empty one."""
+    """Return a list with a remark on what is missing or unused in a file with these pages, or an empty list."""
     damaged = sum(not page.is_whole for page in pages)
     last = {}
     for page in pages:
@@ -64,6 +64,6 @@ def remarks_on(pages):
 
 
 def _checksum(page):
-    """Return the checksum of a page, whose own checksum is zero: CRC-32 of the other bit order, from 0 and not inverted."""
+    """Return the checksum of a page whose checksum field is zero: CRC-32 in reverse bit order, from 0 and not inverted."""
     mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)

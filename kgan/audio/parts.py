@@ -1,4 +1,4 @@
-"""Files that were joined to one: where each begins, by the headers of their formats."""
+"""Splits concatenated files at the headers of their formats."""
 
 import io
 import mmap
@@ -6,9 +6,9 @@ import re
 
 from kgan.audio.ogg import links_of, pages_of
 
-UNKNOWN_BYTES = 0x7F000000  # from here on a stated size means that it was not known when the header was written
+UNKNOWN_BYTES = 0x7F000000  # a stated size from here on means that the size was unknown when the header was written
 
-# How a file begins, by which another one is found behind it.
+# Patterns at the beginning of a file, which mark the start of the next file.
 _STARTS = [
     re.compile(pattern, re.DOTALL)
     for pattern in (
@@ -21,7 +21,7 @@ _STARTS = [
 
 
 def parts_of(file):
-    """Return a file object for each of the files that were joined to one: the file itself where it is one."""
+    """Return a file object for each concatenated file, or the file itself if it is a single one."""
     start = file.read(32)
     file.seek(0)
     pattern = next((each for each in _STARTS if each.match(start)), None)
@@ -35,17 +35,17 @@ def parts_of(file):
 
 
 def bytes_of(file):
-    """Return the bytes of a file, without reading them where the system can map them, to be used in a `with` block."""
+    """Return the bytes of a file as a context manager. They are memory-mapped if the system allows it."""
     try:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # not a file of the system
+    except (OSError, ValueError):  # not a regular file
         content = file.read()
         file.seek(0)
         return memoryview(content)
 
 
 def _places(pattern, content):
-    """Return where files begin: what looks like one inside the header or the stated length of another is a part of that."""
+    """Return the places where files begin. A match inside the header or stated length of another file does not count."""
     places, end = [0], _end(content, 0)
     for match in pattern.finditer(content, 1):
         if match.start() == end and content[end : end + 3] == b"ID3":  # a second tag before the same sound
@@ -57,7 +57,7 @@ def _places(pattern, content):
 
 
 def _end(content, start):
-    """Return before which byte no other file begins: the end that a header states, or else that of the header."""
+    """Return the first byte at which another file may begin: the end stated in the header, or else the header's end."""
     name, size = bytes(content[start : start + 4]), bytes(content[start + 4 : start + 8])
     if name in (b"RIFF", b"RIFX", b"FORM"):
         stated = int.from_bytes(size, "little" if name == b"RIFF" else "big")

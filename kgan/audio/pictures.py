@@ -1,4 +1,4 @@
-"""What sounds look like: waveforms and log spectrograms on one sheet."""
+"""Pictures of sounds: waveforms and log spectrograms."""
 
 import io
 import warnings
@@ -18,23 +18,23 @@ BAR_COLORS = ("#9aa5b1", "#1f4e79")
 
 
 def log_spectrogram(audio):
-    """Return decibels below full scale, `(513, frames)`, of a mono clip, no lower than -80."""
+    """Return the levels of a mono clip in decibels relative to full scale, `(513, frames)`, at least -80."""
     magnitude = np.abs(librosa.stft(audio, n_fft=FFT_SAMPLES, hop_length=HOP_SAMPLES))
-    full_scale = FFT_SAMPLES / 4  # of a sine of amplitude 1 under a Hann window
+    full_scale = FFT_SAMPLES / 4  # magnitude of a sine of amplitude 1 with a Hann window
     return librosa.amplitude_to_db(magnitude / full_scale, ref=1.0, amin=1e-8, top_db=None).clip(FLOOR_DB, 0.0)
 
 
 def drawn(name):
-    """Return a name as Matplotlib draws it: in one line, without the middle of a long one, its dollars no mathematics."""
+    """Return a name for Matplotlib: in one line, without the middle of a long name, and with escaped dollar signs."""
     text = one_line(name)
     if len(text) > DRAWN_CHARACTERS:
         text = f"{text[: DRAWN_CHARACTERS // 2 - 1]}…{text[-DRAWN_CHARACTERS // 2 :]}"
-    text = f" {text}" if text.startswith("_") else text  # a legend leaves out what begins so
+    text = f" {text}" if text.startswith("_") else text  # legends omit labels that begin with _
     return text.replace("$", r"\$")
 
 
 def png_of(figure):
-    """Return the bytes of a PNG; what the font has no letter for is drawn as a box."""
+    """Return the bytes of a PNG. Characters that the font lacks are drawn as boxes."""
     png = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from|Matplotlib currently does not support")
@@ -43,16 +43,16 @@ def png_of(figure):
 
 
 def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, row_names=None):
-    """Draw clips side by side, each a waveform over its log spectrogram; clips of more than 64 are left out.
+    """Draw up to 64 clips side by side, each as a waveform above its log spectrogram.
 
     Args:
-        audio: float `(count, samples)` or `(count, samples, channels)`, of which the mean of the channels is drawn.
-        sample_rate_hz: samples per second.
-        made_db: decibels `(count, frames, bins)` of the pictures that a network made and the clips were decoded from; they
-            are drawn above the clips' spectrograms, on their own frequency scale. None for none.
-        columns: clips in a row.
-        titles: a text above each clip; its number unless given.
-        row_names: a text before each row.
+        audio: float `(count, samples)` or `(count, samples, channels)`; the mean of the channels is drawn.
+        sample_rate_hz: Sample rate.
+        made_db: Levels in decibels `(count, frames, bins)` of the network outputs from which the clips were decoded. They
+            are drawn above the spectrograms of the clips, on their own frequency scale. None for none.
+        columns: Clips in a row.
+        titles: Text above each clip; None for its number.
+        row_names: Text before each row.
 
     Returns:
         The bytes of a PNG.
@@ -96,7 +96,7 @@ def contact_sheet(audio, sample_rate_hz, made_db=None, columns=8, titles=None, r
 
 
 def piece(audio, sample_rate_hz):
-    """Return the PNG of a piece of any length, `(samples[, channels])`: its waveform over its log spectrogram."""
+    """Return a PNG of a piece of any length, `(samples[, channels])`: its waveform above its log spectrogram."""
     from matplotlib.figure import Figure
 
     (audio,) = mono(np.asarray(audio)[np.newaxis])
@@ -115,7 +115,7 @@ def piece(audio, sample_rate_hz):
 
 
 def bar_chart(places, series, x_label, y_label):
-    """Draw bars side by side at each place: `{name: heights}`, heights from 0 to 1. Returns the bytes of a PNG."""
+    """Return a PNG with bars side by side at each place. `series` is `{name: heights}`, with heights from 0 to 1."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 2.6), layout="constrained")

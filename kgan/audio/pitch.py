@@ -1,21 +1,21 @@
-"""Fundamental frequency and harmonicity by autocorrelation, fast enough for thousands of clips."""
+"""Estimates fundamental frequency and harmonicity by autocorrelation, fast enough for thousands of clips."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 FRAME_S = 0.128  # three and a half periods of the lowest fundamental
-OCTAVE_COST = 0.02  # of two near-equal peaks prefer the shorter period: every multiple of a period is one too
-CLEAR_HARMONICITY = 0.9  # at least so much of a clear note's energy repeats from period to period
-UPSAMPLING = 4  # of the autocorrelation, so that the period of a high note is more than a handful of lags
+OCTAVE_COST = 0.02  # prefers the shorter of two periods with near-equal peaks, because multiples of a period also peak
+CLEAR_HARMONICITY = 0.9  # smallest share of a clear note's energy that repeats from period to period
+UPSAMPLING = 4  # of the autocorrelation, so that the period of a high note has enough lags
 
 
 class Pitch(NamedTuple):
-    """What `estimate_pitch` finds for each clip.
+    """The result of `estimate_pitch` for each clip.
 
     Attributes:
-        frequency_hz: fundamental frequency, float `(batch,)`; NaN for a silent clip.
-        harmonicity: share of the energy that repeats from period to period, `(batch,)` in [0, 1]: near 1 for a steady
+        frequency_hz: Fundamental frequency, float `(batch,)`; NaN for a silent clip.
+        harmonicity: Share of the energy that repeats from period to period, `(batch,)` in [0, 1]: near 1 for a steady
             note, below 0.5 for noise, 0 for silence.
     """
 
@@ -24,23 +24,23 @@ class Pitch(NamedTuple):
 
 
 def midi_to_hz(pitch):
-    """Return the frequency of a MIDI pitch, which need not be whole."""
+    """Return the frequency of a MIDI pitch, which may be fractional."""
     return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
 
 
 def estimate_pitch(audio, sample_rate_hz, low_hz=27.5, high_hz=2100.0):
-    """Estimate pitch and harmonicity of clips, from the medians over the louder half of their frames.
+    """Estimate pitch and harmonicity of clips as medians over the louder half of their frames.
 
     Args:
-        audio: float `(batch, samples)`, at least 0.128 s of mono.
-        sample_rate_hz: samples per second.
-        low_hz, high_hz: range of fundamentals to look in.
+        audio: Mono clips, float `(batch, samples)`, at least 0.128 s.
+        sample_rate_hz: Sample rate.
+        low_hz, high_hz: Range of fundamental frequencies.
 
     Returns:
         A `Pitch`.
 
     Raises:
-        ValueError: the clips are shorter than a frame or not `(batch, samples)`.
+        ValueError: The clips are shorter than a frame or not `(batch, samples)`.
 
     Reference: Boersma 1993, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise
         ratio of a sampled sound", Proceedings of the Institute of Phonetic Sciences 17: the autocorrelation of a
@@ -79,7 +79,7 @@ def _clip_pitch(clip, sample_rate_hz, frame_samples, low_hz, high_hz):
 
 
 def _normalised_autocorrelation(frames):
-    """Return autocorrelation / that of the window, 1 at lag 0, at `UPSAMPLING` lags per sample."""
+    """Return the autocorrelation divided by that of the window, 1 at lag 0, at `UPSAMPLING` lags per sample."""
     window = np.hanning(frames.shape[1] + 2)[1:-1]
     frames = (frames - frames.mean(axis=1, keepdims=True)) * window
     correlation, window_correlation = (_autocorrelation(x) for x in (frames, window[None]))

@@ -1,4 +1,4 @@
-"""What is said of any signal."""
+"""Basic functions for signals."""
 
 import numpy as np
 import soxr
@@ -10,15 +10,15 @@ HIGHEST_RATE_HZ = 384_000
 
 
 def mono(audio):
-    """Return `(count, samples)`: the mean of the channels of audio that has them, `(count, samples, channels)`."""
+    """Return mono audio `(count, samples)`: the mean of the channels of `(count, samples, channels)`."""
     return audio if audio.ndim == 2 else audio.mean(axis=2)
 
 
 def checked_rate_hz(rate_hz):
-    """Return a sample rate that audio can be resampled to, an integer.
+    """Return a valid sample rate for resampling, an integer.
 
     Raises:
-        InputError: it is no integer from 1 to 384,000.
+        InputError: It is not an integer from 1 to 384,000.
     """
     if not isinstance(rate_hz, int | np.integer) or not 1 <= rate_hz <= HIGHEST_RATE_HZ:
         raise InputError(f"`sample_rate_hz` must be an integer from 1 to {HIGHEST_RATE_HZ:,}. Received: {rate_hz}.")
@@ -28,7 +28,7 @@ def checked_rate_hz(rate_hz):
 def resampled(audio, from_hz, to_hz):
     """Return a sound, `(samples,)` or `(samples, channels)`, resampled by soxr.
 
-    What is then louder than full scale, between the samples that there were, is brought down to it, as a whole.
+    If a peak between the original samples then exceeds full scale, the whole sound is scaled down to it.
     """
     if from_hz == to_hz:
         return audio
@@ -37,7 +37,7 @@ def resampled(audio, from_hz, to_hz):
 
 
 def edge_window(samples, fade_samples):
-    """Return gains, float32 `(samples,)`: 1, but for half a Hann window's rise at the beginning and fall at the end."""
+    """Return gains, float32 `(samples,)`: 1, with the rise and fall of a Hann window at the beginning and end."""
     rise = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade_samples) / fade_samples)
     gains = np.ones(samples, np.float32)
     gains[:fade_samples], gains[-fade_samples:] = rise, rise[::-1]
@@ -45,7 +45,7 @@ def edge_window(samples, fade_samples):
 
 
 def hz_to_mel(frequency_hz):
-    """Return HTK's mel: 1127 ln(1 + f / 700)."""
+    """Return the frequency in HTK's mel: 1127 ln(1 + f / 700)."""
     return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
 
 

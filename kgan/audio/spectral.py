@@ -1,4 +1,4 @@
-"""Short-time Fourier transforms, their inverses and the mel scale: float32 tensors in, stock TensorFlow operations inside.
+"""Short-time Fourier transforms, their inverses and the mel scale, for float32 tensors with standard TensorFlow operations.
 
 Every window is a periodic Hann window as long as the transform.
 """
@@ -11,26 +11,26 @@ import tensorflow as tf
 from kgan.audio.fourier import irfft, repeated, rfft
 from kgan.audio.signal import hz_to_mel, mel_to_hz
 
-TINY = 1e-10  # a smaller magnitude, 200 dB under full scale, is silence; keeps values and gradients finite there
+TINY = 1e-10  # magnitudes below this, 200 dB under full scale, are silence; keeps values and gradients finite there
 GRIFFIN_LIM_MOMENTUM = 0.99
-PINV_CUTOFF = 0.03  # of the largest singular value; without it some sizes amplify a network's noise a thousandfold
+PINV_CUTOFF = 0.03  # relative to the largest singular value; without it some sizes amplify noise a thousandfold
 
 
 class Transform(NamedTuple):
-    """Complex numbers as two float32 tensors: faster, and known to converters of models, which complex ones are not."""
+    """Complex numbers as two float32 tensors. These are faster than complex tensors, and model converters support them."""
 
     real: tf.Tensor
     imag: tf.Tensor
 
 
 def stft(audio, fft_samples, hop_samples, padding_samples):
-    """Return the `Transform` of frames every `hop_samples`: `(..., samples)` -> `(..., frames, fft_samples / 2 + 1)`.
+    """Return the short-time Fourier transform: `(..., samples)` -> `Transform` `(..., frames, fft_samples / 2 + 1)`.
 
     Args:
         audio: float32 `(..., samples)`.
-        fft_samples: length of a frame and of its transform.
-        hop_samples: samples from one frame to the next.
-        padding_samples: zeros before and after the audio, a pair.
+        fft_samples: Length of a frame and of its transform.
+        hop_samples: Samples between frames.
+        padding_samples: Pair of the numbers of zeros before and after the audio.
     """
     padded = tf.pad(audio, [[0, 0]] * (audio.shape.rank - 1) + [list(padding_samples)])
     return Transform(*rfft(tf.signal.frame(padded, fft_samples, hop_samples) * hann_window(fft_samples)))
@@ -39,30 +39,30 @@ def stft(audio, fft_samples, hop_samples, padding_samples):
 def inverse_stft(transform, fft_samples, hop_samples, padding_samples):
     """Return the audio whose `stft` is nearest to `transform` by least squares, float32 `(..., samples)`.
 
-    Arguments as those of `stft`, whose exact inverse it is.
+    This is the exact inverse of `stft`; the arguments are the same.
 
     Reference: Griffin and Lim 1984, "Signal Estimation from Modified Short-Time Fourier Transform", equation 6.
     """
     window = hann_window(fft_samples)
     frames = irfft(*transform, fft_samples) * window
     weights = _summed(np.tile(np.square(window, dtype=np.float64), (transform.real.shape[-2], 1)), hop_samples)
-    weights = np.maximum(weights, TINY)  # the first sample of all has none
+    weights = np.maximum(weights, TINY)  # the very first sample has weight 0
     before, after = padding_samples
     audio = tf.signal.overlap_and_add(frames, hop_samples)[..., before : len(weights) - after]
     return audio / weights[before : len(weights) - after].astype(np.float32)
 
 
 def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iterations, unit_transform=None):
-    """Return audio whose `stft` has nearly these magnitudes, by the fast Griffin-Lim algorithm.
+    """Return audio whose `stft` has approximately the given magnitudes, by the fast Griffin-Lim algorithm.
 
-    It starts from `unit_transform`, or else from `steady_unit_transform`: 16 iterations from there leave a fifth of the
-    spectral convergence that they leave from random phases, on notes with a 256-sample transform.
+    It starts from `unit_transform`, or else from `steady_unit_transform`. On notes with a 256-sample transform, 16
+    iterations from the latter leave a fifth of the spectral convergence that they leave from random phases.
 
     Args:
         magnitudes: float32 `(batch, frames, fft_samples / 2 + 1)`.
-        iterations: steps of the algorithm; 0 inverts the start as it is.
-        unit_transform: a `Transform` like `magnitudes`, the phases to start from as numbers of magnitude 1.
-        Others: as those of `stft`.
+        iterations: Steps of the algorithm; 0 inverts the start as it is.
+        unit_transform: Phases to start from, a `Transform` of magnitude 1 in the shape of `magnitudes`.
+        Others: See `stft`.
 
     Returns:
         float32 `(batch, samples)`.
@@ -84,25 +84,25 @@ def griffin_lim(magnitudes, fft_samples, hop_samples, padding_samples, iteration
 
 
 def steady_unit_transform(magnitudes, fft_samples, hop_samples):
-    """Return the transform, of magnitude 1, of sinusoids that are as steady as the magnitudes allow.
+    """Return phases, as a transform of magnitude 1, of sinusoids that are as steady as the magnitudes allow.
 
-    Every bin belongs to the nearest peak of its frame and turns at that peak's frequency, which a parabola through the
-    logarithms finds between bins. Neighbouring bins of one sinusoid turn in opposite phase.
+    Every bin belongs to the nearest peak of its frame, and its phase advances at the frequency of that peak. A parabola
+    through the log magnitudes locates the peak between bins. Neighbouring bins of one sinusoid have opposite phases.
 
     Args:
         magnitudes: float32 `(batch, frames, bins)`.
-        fft_samples, hop_samples: as those of `stft`.
+        fft_samples, hop_samples: See `stft`.
 
     Returns:
         A `Transform` `(batch, frames, bins)`.
 
-    Reference: Beauregard et al. 2015, "Single Pass Spectrogram Inversion". There phases are handed from peak to peak; here each
-        bin sums its own turns, which takes no loop over frames and is no worse after Griffin-Lim.
+    Reference: Beauregard et al. 2015, "Single Pass Spectrogram Inversion". There, phases propagate from peak to peak. Here
+        each bin sums its own phase advances, which needs no loop over frames and is no worse after Griffin-Lim.
     """
     bins = magnitudes.shape[-1]
     peaks = tf.clip_by_value(nearest_peaks(magnitudes), 0, bins - 1)
     levels = tf.math.log(tf.maximum(magnitudes, TINY))
-    levels = tf.pad(levels, [[0, 0], [0, 0], [1, 1]], mode="REFLECT")  # a real signal's spectrum goes on as its mirror
+    levels = tf.pad(levels, [[0, 0], [0, 0], [1, 1]], mode="REFLECT")  # the spectrum of a real signal continues mirrored
     below, at, above = (tf.gather(levels, peaks + offset, batch_dims=2) for offset in (0, 1, 2))
     curvature = tf.minimum(below - 2.0 * at + above, -TINY)
     frequencies = tf.cast(peaks, tf.float32) + tf.clip_by_value(0.5 * (below - above) / curvature, -0.5, 0.5)  # in bins
@@ -112,7 +112,7 @@ def steady_unit_transform(magnitudes, fft_samples, hop_samples):
 
 
 def nearest_peaks(magnitudes):
-    """Return for each bin of `(..., bins)` the nearest one that is a local maximum, int32; without any, a number beyond."""
+    """Return for each bin of `(..., bins)` the nearest local maximum, int32; without any, a number out of range."""
     bins = magnitudes.shape[-1]
     edges = [[0, 0]] * (magnitudes.shape.rank - 1)
     fenced = tf.pad(magnitudes, [*edges, [1, 1]])
@@ -129,7 +129,7 @@ def nearest_peaks(magnitudes):
 
 
 def magnitude(transform):
-    """Return |transform|, at least `TINY`; its gradient is zero there instead of NaN."""
+    """Return |transform|, at least `TINY`. Below that, the gradient is zero instead of NaN."""
     return tf.sqrt(tf.maximum(squared_magnitude(transform), TINY**2))
 
 
@@ -149,7 +149,7 @@ def decibels(magnitudes):
 
 
 def unit_phasor(phase):
-    """Return exp(i phase), a `Transform`, of a phase in radians."""
+    """Return exp(i phase) as a `Transform`, for a phase in radians."""
     return Transform(tf.cos(phase), tf.sin(phase))
 
 
@@ -159,15 +159,15 @@ def hann_window(fft_samples):
 
 
 def mel_matrices(bins, sample_rate_hz):
-    """Return the way from the bins of a power spectrum to as many on the mel scale, less one, and the way back.
+    """Return the matrix from the bins of a power spectrum to one bin fewer on the mel scale, and its pseudo-inverse.
 
-    Mel bins lie evenly on HTK's scale from 0 Hz to half the sample rate. Each is a triangular mean that reaches to its
-    neighbours, and at least as far as a linear bin does: at low frequencies, below 2.5 kHz of 8, mel bins lie denser than
-    linear ones, and triangles that reach to their neighbours alone leave most empty. The way back is the pseudo-inverse.
+    Mel bins are evenly spaced on HTK's scale from 0 Hz to half the sample rate. Each is a triangular mean that reaches to
+    its neighbours, and at least as far as the distance of linear bins. At low frequencies, below 2.5 kHz of 8, mel bins are
+    denser than linear bins, and triangles that only reach to their neighbours would leave most of them empty.
 
     Args:
-        bins: linear bins from 0 Hz to half the sample rate, `fft_samples / 2 + 1`.
-        sample_rate_hz: samples per second.
+        bins: Linear bins from 0 Hz to half the sample rate, `fft_samples / 2 + 1`.
+        sample_rate_hz: Sample rate.
 
     Returns:
         float32 numpy arrays `(bins, bins - 1)`, whose columns sum to 1, and `(bins - 1, bins)`.
@@ -182,12 +182,12 @@ def mel_matrices(bins, sample_rate_hz):
 
 
 def multiply_banded(values, matrix, blocks=16):
-    """Return `values @ matrix`, faster where the entries of the numpy matrix lie near its diagonal.
+    """Return `values @ matrix`, faster if the non-zero entries of the numpy matrix are near its diagonal.
 
     Args:
         values: float32 `(..., rows)`.
         matrix: float32 numpy array `(rows, columns)`.
-        blocks: how many groups the columns are taken in, each with the rows that it needs.
+        blocks: Number of groups of columns; each is multiplied only with the rows that it needs.
     """
     parts = []
     for columns in np.array_split(matrix, min(blocks, matrix.shape[1]), axis=1):
@@ -198,7 +198,7 @@ def multiply_banded(values, matrix, blocks=16):
 
 
 def nearest_mel_bins(bins, sample_rate_hz):
-    """Return for each linear bin the mel bin nearest to it, int `(bins,)`. Arguments as those of `mel_matrices`."""
+    """Return for each linear bin the nearest mel bin, int `(bins,)`. The arguments are those of `mel_matrices`."""
     linear_hz, centres_hz = _bin_centres_hz(bins, sample_rate_hz)
     return np.abs(hz_to_mel(linear_hz)[:, None] - hz_to_mel(centres_hz)).argmin(axis=1)
 

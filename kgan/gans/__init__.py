@@ -1,6 +1,6 @@
 """`keras.Model` subclasses whose `train_step` is one iteration of a GAN."""
 
-import kgan.networks  # noqa: F401  # registers the layers, so that `keras.models.load_model` finds them
+import kgan.networks  # noqa: F401  # registers the layers for `keras.models.load_model`
 from kgan.gans.adversarial import AdversarialModel
 from kgan.gans.dcgan import DCGAN
 from kgan.gans.r1 import R1GAN

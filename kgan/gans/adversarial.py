@@ -1,4 +1,4 @@
-"""The base of all GANs: one iteration, and Keras's contract."""
+"""The base class of all GANs: one training iteration, and serialization."""
 
 from typing import Any, Literal
 
@@ -14,66 +14,67 @@ from kgan.noise import DISTRIBUTIONS, folded_seed, latent_noise
 
 CONDITIONINGS = ("auxiliary", "projection")
 LABEL_TERMS = ("critic_label_loss", "generator_label_loss")
-CANDIDATES = 4  # fakes of which the nearest to a real example is taken
+CANDIDATES = 4  # fakes per real example; the reconstruction loss uses the nearest one
 
 
 class AdversarialModel(TwoNetworks):
     """A generator and a critic trained against each other; base of `DCGAN`, `WGAN`, `WGANGP` and `R1GAN`.
 
-    One `train_step` is one whole iteration: `n_critic` critic steps, each on real examples of its own, then one generator
-    step. Its random numbers are a pure function of `seed` and `step`, so a model that is saved, loaded and trained on
-    goes through the same weights as one that was never interrupted.
+    One `train_step` is one whole iteration: `n_critic` critic steps, each on different real examples, then one generator
+    step. The random numbers are a pure function of `seed` and `step`. A model that is saved, loaded and trained further
+    therefore gets the same weights as one that was never interrupted.
 
-    With labels it is conditional. Fakes have the labels of the real examples that they are compared with. What the critic
-    says of the labels, `(batch, labels.width)`, is by `conditioning`:
-    `"auxiliary"`: logits of a classifier, which learns from real examples what the generator then has to satisfy;
-    `"projection"`: scores of an example as one of each label; that of its own is added to its score.
+    With labels, the GAN is conditional. Each fake has the labels of the real example that it is compared with.
+    `conditioning` decides what the critic's label output `(batch, labels.width)` means:
+    `"auxiliary"`: logits of a classifier. It learns from real examples, and the generator learns to satisfy it.
+    `"projection"`: one score for each label. The scores of an example's own labels are added to its score.
 
-    With a `reconstruction_weight` the generator also learns from each real example directly: of four fakes with its labels the
-    nearest is drawn to it, by the squared distance. Where labels leave a choice, the fakes share the real examples among
-    them, so that latents still matter.
+    With a `reconstruction_weight`, the generator also learns from each real example directly: it makes four fakes with the
+    example's labels, and the squared distance from the nearest fake to the example is minimised. If several real examples
+    have the same labels, different fakes match different examples, so the latents still matter.
 
-    A new GAN says what its losses are of scores, `critic_loss` and `generator_loss`, or of examples, `compute_critic_loss`
-    and `compute_generator_loss`, and lists in `term_names` what is reported of them. What the regularizers of a
-    network's layers add to its loss is not reported, but lowered with it.
+    A subclass defines its losses on scores (`critic_loss` and `generator_loss`) or on examples (`compute_critic_loss` and
+    `compute_generator_loss`), and lists the reported terms in `term_names`. The losses of layer regularizers are
+    minimised too, but not reported.
 
     Args:
-        generator: `keras.Model` from latents `(batch, latent_dim)` to examples; with labels, from two inputs, latents and
+        generator: `keras.Model` from latents `(batch, latent_dim)` to examples. With labels it has two inputs: latents and
             one-hot labels `(batch, labels.width)`.
-        critic: `keras.Model` from examples to a dictionary of float32 tensors: `score` `(batch, 1)` and with labels `labels`
-            `(batch, labels.width)`. Without labels it may return the score alone. Real and fake examples go through it in one
-            batch, so it must not mix the two: no batch normalisation.
-        n_critic: critic steps in an iteration.
+        critic: `keras.Model` from examples to a dictionary of float32 tensors: `score` `(batch, 1)` and, with labels,
+            `labels` `(batch, labels.width)`. Without labels it may return the score tensor alone. Real and fake examples
+            pass through it in one batch, so it must not contain batch normalisation.
+        n_critic: Critic steps per iteration.
         latent_distribution: `"normal"`, N(0, 1), or `"uniform"`, U(-1, 1).
-        ema_decay: decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
+        ema_decay: Decay of `ema_generator`, a running average of the generator's weights; None keeps none. The average
             warms up: at step t the decay is at most (1 + t) / (10 + t).
-        seed: integer, the start of the random stream.
-        labels: `Labels`; None for none.
+        seed: Seed of the random numbers, an integer.
+        labels: `Labels`, or None for an unconditional GAN.
         conditioning: `"auxiliary"` or `"projection"`.
-        auxiliary_weight: of the classifier's cross-entropy in the losses of both networks.
-        reconstruction_weight: in the generator's loss, of the mean squared distance from a real example to the nearest fake
-            of several; 0 for none.
-        **kwargs: those of `keras.Model`, such as `name`.
+        auxiliary_weight: Weight of the classifier's cross-entropy in the losses of both networks.
+        reconstruction_weight: Weight, in the generator's loss, of the mean squared distance from a real example to the
+            nearest of several fakes; 0 for none.
+        **kwargs: Keyword arguments of `keras.Model`, such as `name`.
 
     Attributes:
-        step: iterations done so far, a weight.
-        steps_done: the same, an integer.
-        best_generator: `ema_generator` where there is one, else `generator`: the one to listen to.
+        step: Number of iterations done, a weight.
+        steps_done: The same as an integer.
+        best_generator: `ema_generator` if there is one, else `generator`. Use this one to generate.
 
-    Input of `fit`: a dataset whose elements hold the real examples of one iteration, `(n_critic * batch, ...)` float32:
-    a tensor, or a dictionary with the key `x` and the labels, int32 `(n_critic * batch,)`. Output of calling the model:
-    examples for what the generator takes, by `best_generator`.
+    Input of `fit`: a dataset whose elements hold the real examples of one iteration, float32 `(n_critic * batch, ...)`.
+    An element is a tensor, or a dictionary with the key `x` and the labels, each int32 `(n_critic * batch,)`.
+    Calling the model runs `best_generator`: it takes the generator's inputs and returns examples.
 
     Raises:
-        ValueError: an argument is out of its range, the networks do not fit each other or the labels, the critic mixes
-            examples, or an element does not divide by `n_critic`, lacks a label or has examples of another shape.
+        ValueError: An argument is out of its range, the networks do not fit each other or the labels, the critic mixes
+            examples, or the size of an element is not a multiple of `n_critic`, a label is missing or the examples have
+            another shape.
 
     Reference:
         Odena et al. 2017, "Conditional Image Synthesis with Auxiliary Classifier GANs". https://arxiv.org/abs/1610.09585
         Miyato and Koyama 2018, "cGANs with Projection Discriminator". https://arxiv.org/abs/1802.05637
         Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks": a distance beside the
         adversarial loss. https://arxiv.org/abs/1611.07004
-        Gupta et al. 2018, "Social GAN", section 3.3: that of the nearest of several. https://arxiv.org/abs/1803.10892
+        Gupta et al. 2018, "Social GAN", section 3.3: the distance of the nearest sample. https://arxiv.org/abs/1803.10892
     """
 
     term_names = ("critic_loss", "generator_loss", "score_gap", "critic_gradient_norm", "generator_gradient_norm")
@@ -125,7 +126,7 @@ class AdversarialModel(TwoNetworks):
         names += LABEL_TERMS if self.classifies else ()
         names += ["reconstruction_loss"] if reconstruction_weight else []
         self._terms = {name: keras.metrics.Mean(name=name) for name in names}
-        self.built = True  # both networks are; without it Keras leaves their weights out of what it saves
+        self.built = True  # both networks are built; without this Keras does not save their weights
 
     def compile(
         self,
@@ -135,18 +136,18 @@ class AdversarialModel(TwoNetworks):
     ) -> None:
         """Set both optimizers.
 
-        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
+        With the policy `mixed_float16`, each is wrapped in a `LossScaleOptimizer`, because small gradients would vanish.
 
         Args:
             generator_optimizer: `keras.Optimizer`, name or configuration.
-            critic_optimizer: likewise; the two must not be the same object.
-            **kwargs: those of `TwoNetworks.compile`: `jit_compile`, `run_eagerly` and `steps_per_execution`.
+            critic_optimizer: The same; the two must not be the same object.
+            **kwargs: Keyword arguments of `TwoNetworks.compile`: `jit_compile`, `run_eagerly` and `steps_per_execution`.
 
         Raises:
-            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
+            ValueError: Both optimizers are the same object, or there is another argument, such as `loss` or `metrics`.
         """
         super().compile(generator_optimizer, critic_optimizer, **kwargs)
-        # Traced once, not once for each critic step: a training starts 3 s earlier.
+        # Traced once, not once for each critic step: training starts 3 s earlier.
         self._traced = tf.function(self._critic_gradients, autograph=False)
 
     def train_step(self, data):
@@ -158,13 +159,13 @@ class AdversarialModel(TwoNetworks):
         return reported(self.get_metrics_result(), self.distribute_strategy)
 
     def critic_step(self, real, labels, seed):
-        """Let the critic take a step on real examples, and on as many fake ones with the same one-hot labels."""
+        """Take a critic step on real examples and the same number of fakes with the same one-hot labels."""
         gradients, terms = (self._critic_gradients if tf.executing_eagerly() else self._traced)(real, labels, seed)
         norm = _descend(gradients, self.critic_optimizer, self.critic)
         self._record(terms | {"critic_gradient_norm": norm})
 
     def generator_step(self, real, labels, seed):
-        """Let the generator take a step on fake examples with the one-hot labels of as many real ones."""
+        """Take a generator step on fakes with the one-hot labels of the real examples, one fake for each."""
         if self.reconstruction_weight:
             latents = self._latents_of_nearest(real, labels, seed)
         else:
@@ -182,14 +183,14 @@ class AdversarialModel(TwoNetworks):
         self._record(terms | {"generator_gradient_norm": norm})
 
     def compute_critic_loss(self, real, fake, labels, seed):
-        """Return the terms of the critic's loss, scalars by name: `total`, which its step lowers, and what it is made of.
+        """Return the terms of the critic's loss as scalars by name: `total`, which is minimised, and its parts.
 
         Args:
-            real, fake: examples `(batch, ...)`.
-            labels: those of both, one-hot `(batch, labels.width)`.
-            seed: of the random numbers that a penalty needs, int32 `(2,)`.
+            real, fake: Examples `(batch, ...)`.
+            labels: One-hot labels of both, `(batch, labels.width)`.
+            seed: Seed of the random numbers that a penalty needs, int32 `(2,)`.
         """
-        # One call for both is faster, and with a critic that mixes no examples the scores are those of two.
+        # One call is faster than two and gives the same scores, because the critic does not mix examples.
         scores, logits = self.judge(tf.concat([real, fake], axis=0), tf.concat([labels, labels], axis=0))
         regularizers = _regularizers_of(self.critic)
         real_scores, fake_scores = tf.split(scores, 2)
@@ -212,15 +213,15 @@ class AdversarialModel(TwoNetworks):
         return terms
 
     def critic_loss(self, real_scores, fake_scores):
-        """Return the critic's loss of scores `(batch, 1)`, before penalties."""
+        """Return the critic's loss for scores `(batch, 1)`, without penalties."""
         raise NotImplementedError
 
     def generator_loss(self, fake_scores):
-        """Return the generator's loss of scores `(batch, 1)`."""
+        """Return the generator's loss for scores `(batch, 1)`."""
         raise NotImplementedError
 
     def judge(self, examples, labels):
-        """Return scores `(batch, 1)` of examples as such of their labels, and what the critic says of labels, if anything."""
+        """Return the scores `(batch, 1)` of examples given their labels, and the critic's label output or None."""
         outputs = self.critic(examples, training=True)
         if not isinstance(outputs, dict):
             return outputs, None
@@ -230,14 +231,14 @@ class AdversarialModel(TwoNetworks):
         return scores, logits
 
     def fake(self, labels, seed):
-        """Return an example for each row of one-hot labels `(batch, labels.width)`, which may be of width 0."""
+        """Return one fake for each row of one-hot labels `(batch, labels.width)`; the width may be 0."""
         return self._generated(self.latents(tf.shape(labels)[0], seed), labels)
 
     def _generated(self, latents, labels):
         return self.generator([latents, labels] if self.labels.width else latents, training=True)
 
     def _latents_of_nearest(self, real, labels, seed):
-        """Return latents `(batch, latent_dim)`: of several for each real example those whose fake is the nearest to it."""
+        """Return latents `(batch, latent_dim)`: for each real example, the candidate whose fake is nearest to it."""
         count = tf.shape(labels)[0]
         latents = self.latents(CANDIDATES * count, seed)
         fake = self._generated(latents, tf.repeat(labels, CANDIDATES, axis=0))
@@ -250,7 +251,7 @@ class AdversarialModel(TwoNetworks):
         return own_rows(lambda rows: latent_noise((rows, self.latent_dim), seed, self.latent_distribution), count)
 
     def train_critic(self, dataset):
-        """Take the critic steps of an iteration alone for each element, as when a new critic meets a trained generator."""
+        """Take only the critic steps for each element. Use it when a new critic meets a trained generator."""
         strategy, start = self.distribute_strategy, self.steps_done
         run = tf.function(lambda element: strategy.run(lambda data: self._critic_steps(*self._split(data)), (element,)))
         for element in dataset:
@@ -311,20 +312,20 @@ class AdversarialModel(TwoNetworks):
 
 
 def _regularizers_of(network):
-    """Return the losses of the regularizers of a network's layers, scalars. Those of outputs are of the last call."""
+    """Return the regularization losses of a network's layers as scalars. Activity regularizers use the last call."""
     return [tf.cast(loss, tf.float32) for loss in network.losses]
 
 
 def _scaled(loss, optimizer):
-    """Return what to differentiate: the loss, scaled for float16."""
+    """Return the loss to differentiate: this replica's share, scaled for float16."""
     return optimizer.scale_loss(share_of(loss))
 
 
 def _descend(gradients, optimizer, network):
-    """Take one step of the optimizer by scaled gradients, and return the norm of the unscaled ones."""
+    """Take one optimizer step with scaled gradients, and return the norm of the unscaled gradients."""
     gradients = summed(gradients)
     norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(1.0)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it skips a step that overflows: nothing moves
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):  # it skips a step that overflows
         norm = tf.where(tf.math.is_finite(norm), norm, 0.0)
     optimizer.apply(gradients, network.trainable_variables)
     return norm

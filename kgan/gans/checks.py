@@ -1,4 +1,4 @@
-"""What the networks and the arguments of a GAN must be. Each error states the rule and what was received."""
+"""Checks of a GAN's networks and arguments. Each error states the rule and the received value."""
 
 import numbers
 
@@ -9,12 +9,12 @@ from kgan.labels import Labels
 
 
 def check_at_least(least, **values):
-    """Raise an error unless all values, given by the names of their arguments, are numbers from `least` on.
+    """Raise an error unless all values are numbers of at least `least`. The keywords are the names of the arguments.
 
-    Where `least` is 1 they count something, and must be integers.
+    If `least` is 1, the values must be integers.
 
     Raises:
-        ValueError: one is not.
+        ValueError: A value is below `least` or not a number.
     """
     for name, value in values.items():
         if not isinstance(value, numbers.Integral if least == 1 else numbers.Real):
@@ -24,10 +24,10 @@ def check_at_least(least, **values):
 
 
 def check_networks(generator, critic, labels):
-    """Raise an error unless generator, critic and labels fit each other, and the critic mixes no examples.
+    """Check that generator, critic and labels fit each other, and that the critic does not mix examples.
 
     Raises:
-        ValueError: they do not.
+        ValueError: They do not fit, or the critic mixes examples.
     """
     if not isinstance(labels, Labels):
         raise ValueError(f"`labels` must be `kgan.labels.Labels` or None. Received: {labels!r}")
@@ -52,10 +52,10 @@ def check_networks(generator, critic, labels):
 
 
 def check_optimizers(generator_optimizer, critic_optimizer):
-    """Raise an error where both are one object.
+    """Check that the two optimizers are different objects.
 
     Raises:
-        ValueError: they are, or what both wrap for loss scaling is.
+        ValueError: They are the same object, or wrap the same object for loss scaling.
     """
     first, second = (getattr(each, "inner_optimizer", each) for each in (generator_optimizer, critic_optimizer))
     if first is second and isinstance(first, keras.Optimizer):
@@ -63,10 +63,10 @@ def check_optimizers(generator_optimizer, critic_optimizer):
 
 
 def checked_element(data, kinds, n_critic, example_shape):
-    """Return an element of the dataset as a dictionary that holds `x` and the labels for `n_critic` critic steps.
+    """Return a dataset element as a dictionary with `x` and the labels for `n_critic` critic steps.
 
     Raises:
-        ValueError: it lacks something, or its shapes do not fit.
+        ValueError: A key is missing, or a shape does not fit.
     """
     if isinstance(data, tuple | list):
         raise ValueError(f"An element must be a tensor or a dictionary. Received: {len(data)} parts")
@@ -121,7 +121,7 @@ def _check_critic(critic, label_width):
 
 
 def _layers(network):
-    """Return all layers of a network, those inside of others included."""
+    """Return all layers of a network, including nested layers."""
     inner = [*getattr(network, "layers", ()), *filter(None, [getattr(network, "layer", None)])]
     return [network, *(found for layer in inner for found in _layers(layer))]
 

@@ -9,19 +9,19 @@ from kgan.gans.losses import LOSSES
 
 @keras.saving.register_keras_serializable(package="kgan")
 class DCGAN(AdversarialModel):
-    """The GAN whose critic classifies real and fake, by logistic losses unless told otherwise.
+    """The original GAN: the critic classifies examples as real or fake. The default loss is logistic.
 
     Args:
         generator: `keras.Model` from latents to examples, see `AdversarialModel`.
         critic: `keras.Model` from examples to scores, see `AdversarialModel`.
-        n_critic: critic steps in an iteration.
+        n_critic: Critic steps per iteration.
         latent_distribution: `"uniform"`, U(-1, 1), or `"normal"`, N(0, 1).
-        loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's is the mean over real and fake examples together, as
-            DCGAN code computes it: half of the sum of the two expectations.
-        **kwargs: those of `AdversarialModel`.
+        loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's loss is the mean over real and fake examples
+            together, as in DCGAN code: half of the sum of the two expectations.
+        **kwargs: Keyword arguments of `AdversarialModel`.
 
     Raises:
-        ValueError: `loss` is none of these, or what `AdversarialModel` says.
+        ValueError: `loss` is none of these, or `AdversarialModel` raises.
 
     Reference: Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
         Networks". https://arxiv.org/abs/1511.06434
@@ -44,7 +44,7 @@ class DCGAN(AdversarialModel):
     ):
         super().__init__(generator, critic, n_critic=n_critic, latent_distribution=latent_distribution, **kwargs)
         check_choice("loss", loss, LOSSES)
-        self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses
+        self.loss = loss  # Keras stores the `loss` of `compile` here, but this `compile` takes none
 
     def critic_loss(self, real_scores, fake_scores):
         return 0.5 * LOSSES[self.loss][0](real_scores, fake_scores)

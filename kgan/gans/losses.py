@@ -17,7 +17,7 @@ def wasserstein_generator_loss(fake_scores):
 
 
 def logistic_critic_loss(real_scores, fake_scores):
-    """Return -E log s(D(real)) - E log(1 - s(D(fake))): the cross-entropies of real as 1 and of fake as 0, scores being logits.
+    """Return -E log s(D(real)) - E log(1 - s(D(fake))): cross-entropies with logits; real is class 1, fake is class 0.
 
     Reference: Goodfellow et al. 2014, "Generative Adversarial Nets", equation 1. https://arxiv.org/abs/1406.2661
     """
@@ -30,7 +30,7 @@ def logistic_generator_loss(fake_scores):
 
 
 def hinge_critic_loss(real_scores, fake_scores):
-    """Return E max(0, 1 - D(real)) + E max(0, 1 + D(fake)): scores beyond the margin are not pushed further.
+    """Return E max(0, 1 - D(real)) + E max(0, 1 + D(fake)). Scores beyond the margin have no gradient.
 
     Reference: Lim and Ye 2017, "Geometric GAN", section 3. https://arxiv.org/abs/1705.02894
     """
@@ -40,17 +40,18 @@ def hinge_critic_loss(real_scores, fake_scores):
 def least_squares_critic_loss(real_scores, fake_scores):
     """Return E (D(real) - 1)^2 + E D(fake)^2.
 
-    Reference: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9, which halves it as `DCGAN` does. https://arxiv.org/abs/1611.04076
+    Reference: Mao et al. 2017, "Least Squares Generative Adversarial Networks", equation 9, which halves it as `DCGAN` does.
+        https://arxiv.org/abs/1611.04076
     """
     return tf.reduce_mean(tf.square(real_scores - 1.0)) + tf.reduce_mean(tf.square(fake_scores))
 
 
 def least_squares_generator_loss(fake_scores):
-    """Return half of E (D(fake) - 1)^2. Reference: as `least_squares_critic_loss`, with its half."""
+    """Return E (D(fake) - 1)^2 / 2. Reference: as `least_squares_critic_loss`, with the paper's factor of a half."""
     return 0.5 * tf.reduce_mean(tf.square(fake_scores - 1.0))
 
 
-LOSSES = {  # of critics that tell real from fake: the critic's and the generator's
+LOSSES = {  # for critics that classify real and fake: the critic's loss and the generator's
     "logistic": (logistic_critic_loss, logistic_generator_loss),
     "hinge": (hinge_critic_loss, wasserstein_generator_loss),
     "least_squares": (least_squares_critic_loss, least_squares_generator_loss),
@@ -61,8 +62,8 @@ def r1_penalty(critic, real):
     """Return E[||grad of D at x||^2] for real x.
 
     Args:
-        critic: a function from examples to scores.
-        real: float32 examples `(batch, ...)`.
+        critic: Function from examples to scores.
+        real: Examples, float32 `(batch, ...)`.
 
     Reference: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9.
         https://arxiv.org/abs/1801.04406
@@ -78,9 +79,9 @@ def gradient_penalty(critic, real, fake, mix):
     """Return E[(||grad of D at x|| - 1)^2] for x = real + mix (fake - real).
 
     Args:
-        critic: a function from examples to scores.
-        real, fake: float32 examples `(batch, ...)`.
-        mix: coefficients in [0, 1], `(batch,)`: one per example, uniform in the paper.
+        critic: Function from examples to scores.
+        real, fake: Examples, float32 `(batch, ...)`.
+        mix: Coefficients in [0, 1], `(batch,)`: one per example, uniform in the paper.
 
     Reference: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", section 4.
         https://arxiv.org/abs/1704.00028
@@ -91,6 +92,6 @@ def gradient_penalty(critic, real, fake, mix):
         tape.watch(points)
         scores = critic(points)
     gradients = tape.gradient(scores, points)
-    # The root's own gradient is infinite at zero, so a critic that is flat somewhere would turn all weights into NaN.
+    # The gradient of the square root is infinite at zero: without 1e-12, a flat critic would turn all weights into NaN.
     norms = tf.sqrt(tf.reduce_sum(tf.square(gradients), axis=range(1, real.shape.rank)) + 1e-12)
     return tf.reduce_mean(tf.square(norms - 1.0))

@@ -11,16 +11,17 @@ from kgan.gans.losses import LOSSES, r1_penalty
 
 @keras.saving.register_keras_serializable(package="kgan")
 class R1GAN(AdversarialModel):
-    """The GAN whose critic classifies real and fake, and is asked to be flat at real examples, now and then.
+    """A GAN whose critic classifies real and fake, with a lazily applied R1 gradient penalty at real examples.
 
     Args:
         generator: `keras.Model` from latents to examples, see `AdversarialModel`.
         critic: `keras.Model` from examples to scores, see `AdversarialModel`.
-        loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's is the sum of two expectations, as in these papers.
-        r1_gamma: weight of the penalty; half of it multiplies the mean squared slope.
-        r1_interval: the penalty is taken in every so many iterations, as many times as strong. The metric `r1_penalty` is
-            the mean squared slope, likewise: right on average over an interval.
-        **kwargs: those of `AdversarialModel`.
+        loss: `"logistic"`, `"hinge"` or `"least_squares"`. The critic's loss is the sum of two expectations, as in these
+            papers.
+        r1_gamma: Weight of the penalty; r1_gamma / 2 multiplies the mean squared gradient norm.
+        r1_interval: The penalty is applied every `r1_interval` iterations and multiplied by `r1_interval`. The metric
+            `r1_penalty` contains this factor, so its mean over an interval is the mean squared gradient norm.
+        **kwargs: Keyword arguments of `AdversarialModel`.
 
     Reference: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9.
         https://arxiv.org/abs/1801.04406
@@ -28,8 +29,7 @@ class R1GAN(AdversarialModel):
         https://arxiv.org/abs/1912.04958
 
     Raises:
-        ValueError: `loss` is none of these, `r1_gamma` is below 0, `r1_interval` below 1, or what
-            `AdversarialModel` says.
+        ValueError: `loss` is none of these, `r1_gamma` is below 0, `r1_interval` is below 1, or `AdversarialModel` raises.
 
     Example:
         >>> from kgan.networks import wave_critic, wave_generator
@@ -53,7 +53,7 @@ class R1GAN(AdversarialModel):
         check_choice("loss", loss, LOSSES)
         check_at_least(0, r1_gamma=r1_gamma)
         check_at_least(1, r1_interval=r1_interval)
-        self.loss = loss  # Keras would keep here what `compile` is given as `loss`, which it refuses
+        self.loss = loss  # Keras stores the `loss` of `compile` here, but this `compile` takes none
         self.r1_gamma = r1_gamma
         self.r1_interval = r1_interval
 
@@ -73,10 +73,10 @@ class R1GAN(AdversarialModel):
         return terms | {"r1_penalty": penalty, "total": terms["total"] + self.r1_gamma / 2.0 * penalty}
 
     def _penalised_score(self, examples, labels):
-        """Return `(batch, 1)`: the score and, of an auxiliary classifier, the sum of the logits of the labels.
+        """Return `(batch, 1)`: the score plus, with an auxiliary classifier, the sum of the logits of the labels.
 
-        A classifier of few sounds is soon sure of all of them. Held flat around them as the score is, it goes on telling
-        the generator which way to go.
+        With few training sounds, the classifier soon becomes certain about all of them. Penalising its slope as well keeps
+        its gradients useful to the generator.
         """
         score, logits = self.judge(examples, labels)
         if self.classifies:

@@ -1,6 +1,6 @@
-"""What several replicas of a GAN need, in one process or in several. On one device each function does what its first line says.
+"""Functions for training on several replicas, in one process or in several. They also work on a single device.
 
-A replica has an equal part of the examples. Together the replicas take the steps of one device with all of the examples.
+Each replica has an equal part of the examples. Together the replicas take the same steps as one device with all examples.
 """
 
 import tensorflow as tf
@@ -9,14 +9,14 @@ from kgan.strategy import is_multiworker
 
 
 def own_rows(draw, count):
-    """Return `draw(count)`: the random rows of this replica's `count` examples.
+    """Return the random rows for this replica's `count` examples; on one device, `draw(count)`.
 
-    Rows are drawn for the examples of all replicas, of which each takes its own. A sample's noise so depends on its place
-    among all examples and not on how many replicas there are.
+    Rows are drawn for the examples of all replicas, and each replica takes its own. The noise of an example therefore
+    depends on its place among all examples, not on the number of replicas.
 
     Args:
-        draw: a function from a number of rows to a tensor of so many.
-        count: examples of this replica; the others have as many.
+        draw: Function from a number of rows to a tensor with that many rows.
+        count: Number of examples on each replica.
     """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
@@ -26,23 +26,23 @@ def own_rows(draw, count):
 
 
 def share_of(loss):
-    """Return the loss: this replica's part of the mean over all, because gradients are summed."""
+    """Return the loss divided by the number of replicas: gradients are summed, so the loss is a mean over all examples."""
     return loss / tf.distribute.get_replica_context().num_replicas_in_sync
 
 
 def summed(gradients):
-    """Return the gradients, summed over the replicas."""
+    """Return the sum of the gradients over all replicas."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, gradients) if context.num_replicas_in_sync > 1 else gradients
 
 
 def update(variables, function, *others):
-    """Assign `function(variable, *other)` to each of the variables, on every replica alike.
+    """Assign `function(variable, *other)` to each variable, on every replica.
 
     Args:
-        variables: Keras's, equal on all replicas.
-        function: returns the new value.
-        *others: a list each, of the further variables that the function takes.
+        variables: Keras variables that are equal on all replicas.
+        function: Returns the new value.
+        *others: Lists of further variables that the function takes.
     """
     rows = [[each.value for each in row] for row in zip(variables, *others, strict=True)]
     context = tf.distribute.get_replica_context()
@@ -62,16 +62,17 @@ def update(variables, function, *others):
 
 
 def reported(logs, strategy):
-    """Return what a step reports: of several processes with an axis more, along which Keras takes their mean."""
+    """Return the logs of a step. With several processes, add an axis, along which Keras takes the mean."""
     return {name: value[tf.newaxis] for name, value in logs.items()} if is_multiworker(strategy) else logs
 
 
 def prepare(gan):
-    """Return without a change: with a strategy, let Keras leave to this module what it cannot do for a GAN.
+    """Switch off two steps of Keras that fail for a GAN under a distribution strategy. Without a strategy, do nothing.
 
-    Both names are private to Keras, which offers no other way. Keras's optimizer sums the gradients itself, after loss scaling
-    has looked at those of one replica alone: one replica would skip a step that the others take. And before training Keras
-    takes the mean of an element over the replicas, to build networks that are built already, which fails at a dictionary.
+    Both attributes are private to Keras, which offers no public alternative. First, Keras's optimizer sums the gradients
+    only after loss scaling has checked those of a single replica, so one replica could skip a step that the others take.
+    Second, before training, Keras averages an element over the replicas to build the networks. They are already built, and
+    this fails if the element is a dictionary.
     """
     if not tf.distribute.has_strategy():
         return

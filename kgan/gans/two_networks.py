@@ -1,4 +1,4 @@
-"""What Keras has to know of a model with two networks and two optimizers."""
+"""The Keras interface of a model with two networks and two optimizers."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from kgan.gans.replicas import prepare
 
 
 class TwoNetworks(keras.Model):
-    """The side of an `AdversarialModel` that Keras sees: its output, its metrics, its optimizers and what is saved of them."""
+    """The Keras interface of an `AdversarialModel`: outputs, metrics, optimizers and their serialization."""
 
     @property
     def best_generator(self):
@@ -39,19 +39,19 @@ class TwoNetworks(keras.Model):
     ) -> None:
         """Set both optimizers.
 
-        For networks of the policy `mixed_float16` each is wrapped in a `LossScaleOptimizer`: small gradients would vanish.
+        With the policy `mixed_float16`, each is wrapped in a `LossScaleOptimizer`, because small gradients would vanish.
 
         Args:
             generator_optimizer: `keras.Optimizer`, name or configuration.
-            critic_optimizer: likewise; the two must not be the same object.
-            jit_compile: whether XLA compiles the step. `"auto"` is yes on one GPU and no elsewhere: on a CPU it does not
-                pay, and what replicas tell each other it does not compile.
-            run_eagerly: whether the step runs operation by operation, as of `keras.Model.compile`.
-            steps_per_execution: iterations in one call of the graph, as of `keras.Model.compile`.
-            **kwargs: none; whatever is here is refused.
+            critic_optimizer: The same; the two must not be the same object.
+            jit_compile: Whether XLA compiles the step. `"auto"` means yes on one GPU and no elsewhere: XLA is not faster
+                on a CPU, and it cannot compile the communication between replicas.
+            run_eagerly: Whether the step runs operation by operation, as in `keras.Model.compile`.
+            steps_per_execution: Iterations in one call of the graph, as in `keras.Model.compile`.
+            **kwargs: Other arguments are not supported.
 
         Raises:
-            ValueError: both optimizers are one object, or there is another argument, such as `loss` or `metrics`.
+            ValueError: Both optimizers are the same object, or there is another argument, such as `loss` or `metrics`.
         """
         if kwargs:
             raise ValueError(
@@ -61,27 +61,27 @@ class TwoNetworks(keras.Model):
         check_optimizers(generator_optimizer, critic_optimizer)
         if jit_compile == "auto":
             jit_compile = bool(tf.config.list_logical_devices("GPU")) and not tf.distribute.has_strategy()
-        # Without an optimizer of its own: Keras would save one that nothing uses.
+        # None: otherwise Keras would save an optimizer that nothing uses.
         super().compile(None, jit_compile=jit_compile, run_eagerly=run_eagerly, steps_per_execution=steps_per_execution)
         self.generator_optimizer = _ready(generator_optimizer, self.generator)
         self.critic_optimizer = _ready(critic_optimizer, self.critic)
         prepare(self)
 
     def fit(self, *args, validation_data=None, validation_split=0.0, **kwargs):
-        """Train, as `keras.Model.fit` does; a GAN has no losses to validate by, see `evaluate`.
+        """Train, as `keras.Model.fit` does, but without validation, see `evaluate`.
 
         Raises:
-            ValueError: there is `validation_data` or a `validation_split`.
+            ValueError: `validation_data` or `validation_split` is given.
         """
         if validation_data is not None or validation_split:
             self.evaluate()
         return super().fit(*args, **kwargs)
 
     def evaluate(self, *args, **kwargs):
-        """Raise a `ValueError`: losses of a GAN say nothing of its quality.
+        """Raise a `ValueError`: the losses of a GAN do not measure its quality.
 
         Raises:
-            ValueError: always.
+            ValueError: Always.
         """
         raise ValueError(
             "A GAN cannot be evaluated by its losses, which are relative to its other network, so there is no `evaluate` and no"
@@ -99,7 +99,7 @@ class TwoNetworks(keras.Model):
 
 
 def _ready(optimizer, network):
-    """Return the optimizer with its slots made, or loading would drop them, and with loss scaling where it is needed."""
+    """Return the optimizer, built so that loading keeps its slots, and with loss scaling where float16 needs it."""
     optimizer = keras.optimizers.get(optimizer)
     half = any(layer.dtype_policy.name == "mixed_float16" for layer in network.layers)
     if half and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):

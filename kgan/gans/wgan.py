@@ -12,7 +12,7 @@ class WeightClip(keras.constraints.Constraint):
     """Keep every weight within [-limit, limit].
 
     Args:
-        limit: the largest absolute value, above 0.
+        limit: Largest absolute value, above 0.
 
     Raises:
         ValueError: `limit` is not above 0.
@@ -32,17 +32,17 @@ class WeightClip(keras.constraints.Constraint):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class WGAN(AdversarialModel):
-    """The Wasserstein GAN with weight clipping: the critic's weights stay in a box, which bounds its slope.
+    """The Wasserstein GAN with weight clipping, which bounds the slope of the critic.
 
     Args:
         generator: `keras.Model` from latents to examples, see `AdversarialModel`.
         critic: `keras.Model` from examples to scores, see `AdversarialModel`.
-        n_critic: critic steps in an iteration.
-        clip_value: every critic weight is clipped to [-clip_value, clip_value] after each critic step.
-        **kwargs: those of `AdversarialModel`.
+        n_critic: Critic steps per iteration.
+        clip_value: Every critic weight is clipped to [-clip_value, clip_value] after each critic step.
+        **kwargs: Keyword arguments of `AdversarialModel`.
 
     Raises:
-        ValueError: `clip_value` is not above 0, or what `AdversarialModel` says.
+        ValueError: `clip_value` is not above 0, or `AdversarialModel` raises.
 
     Reference: Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1. https://arxiv.org/abs/1701.07875
 
@@ -64,7 +64,7 @@ class WGAN(AdversarialModel):
 
     def critic_step(self, real, labels, seed):
         super().critic_step(real, labels, seed)
-        # Here and not as constraints of the variables: those would stay with the critic wherever it is used next.
+        # Not constraints of the variables: the critic would keep those when it is used elsewhere.
         update(self.critic.trainable_variables, self._clip)
 
     def get_config(self):

@@ -11,20 +11,20 @@ from kgan.gans.replicas import own_rows
 
 @keras.saving.register_keras_serializable(package="kgan")
 class WGANGP(AdversarialModel):
-    """The Wasserstein GAN with gradient penalty: the critic is asked for slope 1 between real and fake.
+    """The Wasserstein GAN with a gradient penalty, which pulls the critic's gradient norm between real and fake to 1.
 
     Args:
         generator: `keras.Model` from latents to examples, see `AdversarialModel`.
         critic: `keras.Model` from examples to scores, see `AdversarialModel`.
-        n_critic: critic steps in an iteration.
-        gradient_penalty_weight: lambda; the metric `gradient_penalty` is the penalty before this weight.
-        **kwargs: those of `AdversarialModel`.
+        n_critic: Critic steps per iteration.
+        gradient_penalty_weight: Lambda. The metric `gradient_penalty` is the penalty without this weight.
+        **kwargs: Keyword arguments of `AdversarialModel`.
 
     Reference: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", algorithm 1.
         https://arxiv.org/abs/1704.00028
 
     Raises:
-        ValueError: `gradient_penalty_weight` is below 0, or what `AdversarialModel` says.
+        ValueError: `gradient_penalty_weight` is below 0, or `AdversarialModel` raises.
 
     Example:
         >>> from kgan.networks import wave_critic, wave_generator
@@ -57,7 +57,7 @@ class WGANGP(AdversarialModel):
         return terms | {"gradient_penalty": penalty, "total": terms["total"] + self.gradient_penalty_weight * penalty}
 
     def _mix(self, count, seed):
-        """Return a coefficient for each example, how far from real to fake its penalty is taken: `(count,)`, uniform."""
+        """Return a uniform coefficient for each example, `(count,)`: where between real and fake its penalty is computed."""
         seed = tf.random.experimental.stateless_fold_in(seed, 1)
         return own_rows(lambda rows: tf.random.stateless_uniform([rows], seed), count)
 

@@ -1,4 +1,4 @@
-"""Generators and critics: tensors in, tensors out. They know nothing of files or configuration."""
+"""Generators, critics and their layers. They do not depend on files or configuration."""
 
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.spectrogram import spectrogram_critic, spectrogram_generator

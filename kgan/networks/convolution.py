@@ -1,23 +1,23 @@
-"""Convolution of stride 1 that does not slow down where positions are few, and a bias whose gradient is right in bfloat16."""
+"""A convolution of stride 1 that is fast for few positions, and a bias with an accurate gradient in bfloat16."""
 
 import math
 
 import tensorflow as tf
 
-FEW_POSITIONS = 64  # above, TensorFlow's own is as fast
+FEW_POSITIONS = 64  # for more positions, TensorFlow's own convolution is as fast
 PIECE_BYTES = 2 * 2**20
 
 
 def convolve(inputs, kernel):
     """Return `tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")`, differentiable twice.
 
-    A processor's library is made for long rows of pixels and few channels. Where positions are few, as in a network's
-    deepest layers, two things differ here: a kernel is taken in pieces that stay in the cache from one example to the next,
-    and its gradient is one matrix product for each tap. An iteration of WGAN-GP takes 0.69 of the time at width 64.
+    CPU libraries are optimised for many positions and few channels. For few positions, as in the deepest layers, this
+    function splits the kernel into pieces that stay in the cache between examples, and computes the kernel's gradient as
+    one matrix product per tap. An iteration of WGAN-GP then takes 0.69 of the time at width 64.
 
     Args:
         inputs: `(batch, positions, channels)`.
-        kernel: `(taps, channels, filters)`, the number of taps odd.
+        kernel: `(taps, channels, filters)`; the number of taps is odd.
     """
     if inputs.shape[1] > FEW_POSITIONS or tf.config.list_logical_devices("GPU"):
         return tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")
@@ -25,10 +25,10 @@ def convolve(inputs, kernel):
 
 
 def add_bias(inputs, bias):
-    """Return `tf.nn.bias_add(inputs, bias)`, with a gradient that is right in bfloat16.
+    """Return `tf.nn.bias_add(inputs, bias)`, with an accurate gradient in bfloat16.
 
-    TensorFlow's own sums bfloat16 gradients in bfloat16 on a CPU. After a few hundred terms of one sign the sum no longer
-    grows: over 64 x 4096 positions it comes out at a sixth. A matrix product sums in float32, and takes half the time.
+    On a CPU, TensorFlow sums bfloat16 gradients in bfloat16. After a few hundred terms of one sign the sum stops growing:
+    over 64 x 4096 positions it is a sixth of the true value. A matrix product sums in float32 and takes half the time.
 
     Args:
         inputs: `(..., channels)`.
@@ -59,7 +59,7 @@ def _convolve(inputs, kernel):
 
 @tf.custom_gradient
 def _convolve_back(upstream, kernel):
-    """The transpose of `_convolve` for a given kernel, whose own transpose is `_convolve` again."""
+    """Return the transpose of `_convolve` for a given kernel. The transpose of this function is `_convolve` again."""
 
     def gradient(inputs):
         return _convolve(inputs, kernel), _kernel_gradient(inputs, upstream, kernel.shape[0])
@@ -73,7 +73,7 @@ def _convolve_back(upstream, kernel):
 
 
 def pieces(kernel, axis):
-    """Split a kernel along its channels or filters, each piece of `PIECE_BYTES` at most where their number allows it."""
+    """Split a kernel along an axis into equal pieces of at most `PIECE_BYTES`, if the size of the axis allows it."""
     size_bytes = math.prod(kernel.shape) * kernel.dtype.size
     halvings = max(math.ceil(math.log2(size_bytes / PIECE_BYTES)), 0)
     count = math.gcd(2**halvings, kernel.shape[axis])
@@ -84,7 +84,7 @@ def _kernel_gradient(inputs, upstream, taps):
     _, positions, channels = inputs.shape
     products = []
     for offset in range(-(taps // 2), taps // 2 + 1):
-        overlap = max(positions - abs(offset), 0)  # what lies beyond is padding
+        overlap = max(positions - abs(offset), 0)  # the rest is padding
         seen = tf.slice(inputs, (0, min(max(offset, 0), positions), 0), (-1, overlap, -1))
         caused = tf.slice(upstream, (0, min(max(-offset, 0), positions), 0), (-1, overlap, -1))
         products.append(

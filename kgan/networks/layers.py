@@ -1,4 +1,4 @@
-"""What the builders of networks share."""
+"""Layers and functions that all networks share."""
 
 import numbers
 
@@ -11,9 +11,9 @@ NEGATIVE_SLOPE = 0.2
 
 
 def initializer_factory(weight_stddev):
-    """Return a factory: each weight needs an initializer of its own, or equal shapes would start with equal values.
+    """Return a factory of initializers. Each weight needs its own, or equal shapes would start with equal values.
 
-    `weight_stddev` is that of normal weights; None draws Glorot uniform ones.
+    `weight_stddev` is the standard deviation of normal weights; None draws Glorot uniform weights.
     """
     if weight_stddev is None:
         return keras.initializers.GlorotUniform
@@ -21,9 +21,10 @@ def initializer_factory(weight_stddev):
 
 
 def generator_inputs(latent_dim, label_width, label_gain):
-    """Return a generator's inputs, latents alone or latents and one-hot labels, and what its first layer sees of them.
+    """Return a generator's inputs (latents, or latents and one-hot labels) and the input of its first layer.
 
-    A one-hot label beside a hundred latents of variance 1 is a hundredth of what that layer hears: `label_gain` multiplies it.
+    Beside a hundred latents of variance 1, a one-hot label is only a hundredth of that input's power. `label_gain`
+    multiplies the labels.
     """
     latents = keras.Input((latent_dim,), name="latents")
     if not label_width:
@@ -34,21 +35,21 @@ def generator_inputs(latent_dim, label_width, label_gain):
 
 
 def label_gain(generator):
-    """Return what `generator_inputs` multiplies a generator's labels by."""
+    """Return the `label_gain` of a generator, see `generator_inputs`."""
     return next((layer.scale for layer in generator.layers if isinstance(layer, keras.layers.Rescaling)), 1.0)
 
 
 def named_outputs(outputs):
-    """Return a critic's outputs `(batch, 1 + label_width)` by their names, see `AdversarialModel`."""
+    """Return a critic's outputs `(batch, 1 + label_width)` as a dictionary, see `AdversarialModel`."""
     return {"score": outputs[:, :1], "labels": outputs[:, 1:]} if outputs.shape[1] > 1 else {"score": outputs}
 
 
 @keras.saving.register_keras_serializable(package="kgan")
 class LeakyReLU(keras.layers.LeakyReLU):
-    """Keras's layer, for gradients of gradients: it has no second derivative.
+    """Keras's layer with a faster second-order gradient.
 
-    TensorFlow's own gradient says so with a tensor of zeros, which a gradient penalty then sends back through all
-    convolutions: a seventh of the operations of a WGAN-GP iteration.
+    The second derivative is zero. TensorFlow returns it as a tensor of zeros, which a gradient penalty then propagates
+    through all convolutions: a seventh of the operations of a WGAN-GP iteration.
     """
 
     def call(self, inputs, training=False):
@@ -60,7 +61,7 @@ def _leaky_relu(inputs, slope):
     def activate(x):
         y = tf.nn.leaky_relu(x, slope)
 
-        def gradient(upstream):  # by the output, whose sign is the input's: the input's memory is free
+        def gradient(upstream):  # the output has the sign of the input, so the input need not be kept
             return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=tf.stop_gradient(y), alpha=slope)
 
         return y, gradient
@@ -70,13 +71,14 @@ def _leaky_relu(inputs, slope):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
-    """Keras's layer, whose bias has the right gradient in bfloat16, see `add_bias`.
+    """Keras's layer with an accurate gradient of the bias in bfloat16, see `add_bias`.
 
-    (Of `keras.layers.Conv2D` TensorFlow computes it with the kernel's, in float32.)
+    (`keras.layers.Conv2D` does not need this: TensorFlow computes its bias gradient in float32, with the kernel's.)
 
     Args:
-        *args: those of `keras.layers.Conv2DTranspose`.
-        **kwargs: likewise; `data_format` is `"channels_last"`, which it is unless Keras is configured otherwise.
+        *args: Arguments of `keras.layers.Conv2DTranspose`.
+        **kwargs: Keyword arguments of `keras.layers.Conv2DTranspose`; `data_format` must be `"channels_last"`, Keras's
+            default.
 
     Raises:
         ValueError: `data_format` is `"channels_first"`.
@@ -110,18 +112,18 @@ class PixelNorm(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class MinibatchStddev(keras.layers.Layer):
-    """Append a channel that says how much the examples of a group differ: a critic sees a collapse of the generator.
+    """Append a channel that measures how much the examples of a group differ, so that a critic can detect mode collapse.
 
-    It holds the mean, over positions and channels, of the standard deviation over a group. A group is `group_size` examples
-    that follow each other, so that real and fake examples in one batch do not mix.
+    The channel holds the standard deviation over a group, averaged over positions and channels. A group is `group_size`
+    consecutive examples, so real and fake examples in one batch do not mix.
 
     Args:
-        group_size: examples in a group, 2 or more; a batch must be a multiple of it.
+        group_size: Examples in a group, at least 2. The batch size must be a multiple of it.
 
     Input shape: `(batch, ..., channels)`. Output shape: `(batch, ..., channels + 1)`.
 
     Raises:
-        ValueError: `group_size` is no integer, or below 2.
+        ValueError: `group_size` is not an integer, or is below 2.
 
     Reference: Karras et al. 2018, "Progressive Growing of GANs", section 3. https://arxiv.org/abs/1710.10196
 
@@ -152,7 +154,7 @@ class MinibatchStddev(keras.layers.Layer):
 
 
 def activation_layer(name):
-    """Return a new layer, `"relu"` or `"leaky_relu"` of slope 0.2."""
+    """Return a new activation layer: `"relu"`, or `"leaky_relu"` with slope 0.2."""
     layers = {"relu": keras.layers.ReLU, "leaky_relu": lambda: LeakyReLU(negative_slope=NEGATIVE_SLOPE)}
     if name not in layers:
         raise ValueError(f"`activation` must be one of {sorted(layers)}. Received: activation={name!r}")

@@ -9,24 +9,24 @@ from kgan.noise import folded_seed
 
 @keras.saving.register_keras_serializable(package="kgan")
 class PhaseShuffle(keras.layers.Layer):
-    """Shift each example in time by a random -n to n samples, filling the gap by reflection; nothing at inference.
+    """Shift each example in time by a random number of samples from -n to n, and fill the gap by reflection.
 
-    Transposed convolutions leave artefacts at a fixed phase, which a critic could use to reject every fake at a glance.
-    The shifts are a pure function of `seed` and of the calls counted so far; the count is a weight, so a model that is
-    saved and loaded goes on with the shifts it would have made.
+    Transposed convolutions leave artefacts at a fixed phase, by which a critic could easily detect every fake. The shifts
+    are a pure function of `seed` and of the number of calls. That number is a weight, so a saved and loaded model
+    continues with the same shifts. At inference the layer does nothing.
 
     Args:
-        radius: n, the largest shift in samples of this layer's input.
-        per: `"example"` draws a shift for each example, as the paper describes it; `"batch"` one for the whole batch,
-            as the paper's code does.
-        seed: integer, the start of the random stream.
-        **kwargs: those of `keras.layers.Layer`, such as `name` and `dtype`.
+        radius: n, the largest shift, in samples of the layer's input.
+        per: `"example"` draws one shift per example, as described in the paper; `"batch"` draws one for the whole batch,
+            as in the paper's code.
+        seed: Random seed, an integer.
+        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input and output shape: `(batch, time, channels)`.
 
     Raises:
-        ValueError: `radius` is no integer, negative or not below the length, the length is unknown, `per` is neither of the
-            two, or `seed` is no integer.
+        ValueError: `radius` is not an integer, is negative or is not below the length; the length is unknown; `per` is
+            neither of the two; or `seed` is not an integer.
 
     Reference:
         Donahue et al. 2019, "Adversarial Audio Synthesis", section 3.3. https://arxiv.org/abs/1802.04208
@@ -72,10 +72,10 @@ class PhaseShuffle(keras.layers.Layer):
 
 
 def shift_with_reflection(inputs, shifts, radius):
-    """Delay `inputs` (batch, time, channels) by `shifts` samples, (batch,), each within -radius to radius."""
+    """Delay `inputs` `(batch, time, channels)` by `shifts` samples, `(batch,)`, each from -radius to radius."""
     length = inputs.shape[1]
     padded = tf.pad(inputs, [[0, 0], [radius, radius], [0, 0]], mode="REFLECT")
-    # A gather also for one common shift: XLA cannot differentiate a dynamic slice twice, as a gradient penalty does.
+    # Gather even for a common shift: a gradient penalty differentiates twice, which XLA cannot do for a dynamic slice.
     outputs = tf.gather(padded, (radius - shifts)[:, None] + tf.range(length), axis=1, batch_dims=1)
     outputs.set_shape(inputs.shape)
     return outputs

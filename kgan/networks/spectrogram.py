@@ -1,4 +1,4 @@
-"""SpecGAN's generator and critic: 2-D convolutions of 5 x 5 taps and stride 2, for a picture of any size.
+"""SpecGAN's generator and critic: 2-D convolutions with 5 x 5 taps and stride 2, for spectrograms of any size.
 
 Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5. https://arxiv.org/abs/1802.04208
 """
@@ -18,11 +18,13 @@ from kgan.networks.layers import (
 )
 
 LAYERS = 5
-CHANNELS_LAST = {"data_format": "channels_last"}  # however Keras is configured
+CHANNELS_LAST = {"data_format": "channels_last"}  # independent of Keras's configuration
 
 
 def spectrogram_strides(shape):
-    """Return the strides of the critic's five layers over a picture `(frames, bins, ...)`: a 2 for as long as an axis halves.
+    """Return the strides of the critic's five layers for a spectrogram `(frames, bins, ...)`.
+
+    A stride is 2 while the size of the axis is divisible by 2, then 1.
 
     Example:
         >>> spectrogram_strides((128, 128, 2))
@@ -44,25 +46,25 @@ def spectrogram_generator(
     label_width: int = 0,
     label_gain: float = 1.0,
 ) -> keras.Model:
-    """Build the generator: latents `(batch, latent_dim)` -> pictures `(batch, *shape)` in [-1, 1].
+    """Build the generator: latents `(batch, latent_dim)` -> spectrograms `(batch, *shape)` in [-1, 1].
 
     Args:
-        shape: frames, bins and channels of a picture. Multiples of 32 start from a thirty-second of both sides, 4 x 4 for
-            128 x 128; a side that halves fewer times starts from what is left of it.
-        dim: channels before the last layer; the layers before it have 2, 4, 8 and 16 times as many.
-        latent_dim: width of the latents.
-        label_width: width of one-hot labels, which are then a second input; 0 for none.
-        label_gain: what labels are multiplied by.
-        kernel_size: taps of every convolution along both sides.
-        activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
-        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        pixel_norm: whether the activation of every convolution but the last is followed by a `PixelNorm`.
+        shape: Frames, bins and channels of a spectrogram. Five layers double both sides, so the first layer has 4 x 4
+            positions for 128 x 128. A side that is not a multiple of 32 is doubled fewer times.
+        dim: Channels before the last layer. The layers before it have 2, 4, 8 and 16 times as many.
+        latent_dim: Width of the latents.
+        label_width: Width of the one-hot labels, a second input; 0 for none.
+        label_gain: Factor that multiplies the labels.
+        kernel_size: Taps of every convolution along both sides.
+        activation: `"relu"`, or `"leaky_relu"` with slope 0.2.
+        weight_stddev: Standard deviation of normal initial weights; None draws Glorot uniform weights.
+        pixel_norm: Whether a `PixelNorm` follows the activation of every convolution except the last.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
 
     Raises:
-        ValueError: `activation` is neither.
+        ValueError: `activation` is neither of the two.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix, table 5. https://arxiv.org/abs/1802.04208
 
@@ -98,15 +100,15 @@ def spectrogram_critic(
     label_width: int = 0,
     minibatch_stddev: int = 0,
 ) -> keras.Model:
-    """Build the critic: pictures `(batch, *shape)` -> `{"score": (batch, 1)}`, float32 and unbounded.
+    """Build the critic: spectrograms `(batch, *shape)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
-        shape: frames, bins and channels of a picture, see `spectrogram_generator`.
-        dim: channels of the first layer; each of the four next doubles them.
-        kernel_size: taps of every convolution along both sides.
-        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
-        minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
+        shape: Frames, bins and channels of a spectrogram, see `spectrogram_generator`.
+        dim: Channels of the first layer. Each of the next four layers doubles them.
+        kernel_size: Taps of every convolution along both sides.
+        weight_stddev: Standard deviation of normal initial weights; None draws Glorot uniform weights.
+        label_width: Width of the one-hot labels; above 0 there is a second output, `"labels"`, `(batch, label_width)`.
+        minibatch_stddev: Group size of the `MinibatchStddev` before the last layer; 0 for none.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.

@@ -1,9 +1,9 @@
-"""Strided 1-D convolution and its transpose, computed as dense convolutions over folded samples.
+"""Strided 1-D convolution and its transpose, computed as convolutions of stride 1 over folded samples.
 
-With stride s, fold s neighbouring samples into channels: (time, channels) -> (time / s, s * channels), a free reshape.
-A convolution of stride s and k taps over samples is then a convolution of stride 1 and about k / s taps over folded
-positions, with the same weights laid out differently. Processors run the second much faster than the first, forward,
-backward and twice backward, as a gradient penalty needs.
+With stride s, a reshape folds s neighbouring samples into channels: (time, channels) -> (time / s, s * channels).
+A convolution of stride s with k taps over samples equals a convolution of stride 1 with about k / s taps over folded
+positions; the weights are the same in another layout. CPUs compute the second form much faster, in the forward pass, in the
+backward pass and in the second-order gradient of a gradient penalty.
 """
 
 import numbers
@@ -16,7 +16,7 @@ from kgan.networks.convolution import add_bias, convolve, pieces
 
 
 class _Strided:
-    """What the convolution and its transpose share, before Keras's class: taps aligned to the stride."""
+    """Base of the convolution and its transpose, to be listed before Keras's class: aligns the taps to the stride."""
 
     def __init__(self, filters, kernel_size, strides, **kwargs):
         kernel_size, strides = _one(kernel_size), _one(strides)
@@ -29,8 +29,8 @@ class _Strided:
         _check_only(1, dilation_rate=_one(self.dilation_rate))
         _check_only(1, groups=getattr(self, "groups", 1))
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        # "same" padding of a strided convolution puts `before` zeros in front of the first sample. Zero taps are added
-        # until the window starts and ends on a folded position, as many positions before the centre as after it.
+        # "same" padding of a strided convolution puts `before` zeros before the first sample. Zero taps are added until the
+        # window starts and ends at a folded position, with the same number of positions before and after the centre.
         before = max(kernel_size - strides, 0) // 2
         reach = max(-(-before // strides), -(-(kernel_size - before) // strides) - 1)
         self._stride = strides
@@ -47,19 +47,19 @@ class _Strided:
         return convolve(inputs, kernel) if training else tf.nn.conv1d(inputs, kernel, stride=1, padding="SAME")
 
     def _activated(self, outputs, training):
-        """Return the layer's outputs: what was convolved, with bias and activation where there are any."""
+        """Return the outputs of the layer: the convolution plus the bias, if any, through the activation, if any."""
         if self.use_bias:
             outputs = (add_bias if training else tf.nn.bias_add)(outputs, tf.convert_to_tensor(self.bias))
         return outputs if self.activation is None else self.activation(outputs)
 
 
 def _one(value):
-    """Return what a tuple of one holds, as Keras writes the sizes of one axis; anything else as it is."""
+    """Return the element of a sequence of length one, as Keras writes sizes of one axis; return other values unchanged."""
     return value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
 
 
 def _check_only(only, **argument):
-    """Raise a `ValueError` unless an argument of Keras's class has the one value that is computed here."""
+    """Raise a `ValueError` unless an argument of Keras's class has the only supported value."""
     ((name, value),) = argument.items()
     if value != only:
         raise ValueError(f"`{name}` must be {only!r}, which alone is computed by folding. Received: {name}={value!r}")
@@ -67,23 +67,23 @@ def _check_only(only, **argument):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class StridedConv1D(_Strided, keras.layers.Conv1D):
-    """`keras.layers.Conv1D(filters, kernel_size, strides, padding="same")`, the same weights and result, faster.
+    """A faster `keras.layers.Conv1D(filters, kernel_size, strides, padding="same")` with the same weights and results.
 
     Args:
-        filters: channels of the output.
-        kernel_size: taps, in samples.
-        strides: samples per step; the input's length must be a multiple of it.
+        filters: Channels of the output.
+        kernel_size: Taps, in samples.
+        strides: Samples per step. The length of the input must be a multiple of it.
         padding: `"same"`.
         data_format: `"channels_last"`.
         dilation_rate: 1.
         groups: 1.
-        **kwargs: the other arguments of `keras.layers.Conv1D`: activation, bias, initializers, regularizers and constraints.
+        **kwargs: Other arguments of `keras.layers.Conv1D`: activation, bias, initializers, regularizers and constraints.
 
     Input shape: `(batch, time, channels)`. Output shape: `(batch, time / strides, filters)`.
 
     Raises:
-        ValueError: a size is no integer of at least 1, an argument has another value than the one above, or the length is
-            unknown or no multiple of the stride.
+        ValueError: A size is not an integer of at least 1, an argument differs from the only value listed above, or the
+            length is unknown or not a multiple of the stride.
 
     Example:
         >>> StridedConv1D(8, kernel_size=25, strides=4)(tf.zeros((2, 64, 1))).shape
@@ -124,24 +124,24 @@ class StridedConv1D(_Strided, keras.layers.Conv1D):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class StridedConv1DTranspose(_Strided, keras.layers.Conv1DTranspose):
-    """`keras.layers.Conv1DTranspose(filters, kernel_size, strides, padding="same")`, the same weights and result, faster.
+    """A faster `keras.layers.Conv1DTranspose(filters, kernel_size, strides, padding="same")`, equal in weights and results.
 
     Args:
-        filters: channels of the output.
-        kernel_size: taps, in samples of the output.
-        strides: samples of the output per sample of the input.
+        filters: Channels of the output.
+        kernel_size: Taps, in samples of the output.
+        strides: Samples of the output per sample of the input.
         padding: `"same"`.
         output_padding: None.
         data_format: `"channels_last"`.
         dilation_rate: 1.
-        **kwargs: the other arguments of `keras.layers.Conv1DTranspose`: activation, bias, initializers, regularizers and
+        **kwargs: Other arguments of `keras.layers.Conv1DTranspose`: activation, bias, initializers, regularizers and
             constraints.
 
     Input shape: `(batch, time, channels)`. Output shape: `(batch, time * strides, filters)`.
 
     Raises:
-        ValueError: a size is no integer of at least 1, an argument has another value than the one above, or the length is
-            unknown.
+        ValueError: A size is not an integer of at least 1, an argument differs from the only value listed above, or the
+            length is unknown.
 
     Example:
         >>> StridedConv1DTranspose(1, kernel_size=25, strides=4)(tf.zeros((2, 16, 8))).shape
@@ -168,13 +168,13 @@ class StridedConv1DTranspose(_Strided, keras.layers.Conv1DTranspose):
 
     def folded_kernel(self):
         """Return the kernel of the dense convolution, `(folded taps, channels, strides * filters)`."""
-        # Every output sample is a dot product with the inputs around it, taken in reverse order: its phase within the
-        # stride picks the taps. (folded taps, strides, filters, channels) -> (folded taps, channels, strides, filters)
+        # Every output sample is a dot product with the inputs around it, in reverse order. Its phase within the stride
+        # selects the taps. (folded taps, strides, filters, channels) -> (folded taps, channels, strides, filters)
         kernel = tf.transpose(tf.reverse(self._kernel_by_position(), axis=[0]), (0, 3, 1, 2))
         return tf.reshape(kernel, (self._folded_taps, self.kernel.shape[2], self._stride * self.filters))
 
     def take_folded(self, folded):
-        """Take over the kernel whose `folded_kernel` this is."""
+        """Set the kernel from a folded one, the reverse of `folded_kernel`."""
         taps, channels = self._folded_taps, self.kernel.shape[2]
         kernel = tf.transpose(tf.reshape(folded, (taps, channels, self._stride, self.filters)), (0, 2, 3, 1))
         kernel = tf.reshape(tf.reverse(kernel, axis=[0]), (taps * self._stride, self.filters, channels))
@@ -193,20 +193,20 @@ def _lengthened(input_shape, stride, filters):
 
 @keras.saving.register_keras_serializable(package="kgan")
 class FoldedConv1DTranspose(keras.layers.Layer):
-    """What a `StridedConv1DTranspose` computes, in float32, for inference: its kernel is folded once, not at each call.
+    """A `StridedConv1DTranspose` for inference, in float32. Its kernel is folded once instead of at each call.
 
-    Regularizers and constraints are of training, and stay behind.
+    Regularizers and constraints are not copied.
 
     Args:
-        layer: the built `StridedConv1DTranspose`, see `take`.
-        name: by default the layer's.
+        layer: A built `StridedConv1DTranspose`; its weights are copied, see `take`.
+        name: Name of the layer; None for the name of `layer`.
         dtype: `"float32"`.
         trainable: False.
 
-    Input and output shape: as the layer's.
+    Input and output shape: those of `layer`.
 
     Raises:
-        ValueError: `layer` is not a built `StridedConv1DTranspose`, or an argument has another value than the one above.
+        ValueError: `layer` is not a built `StridedConv1DTranspose`, or an argument differs from the only value above.
     """
 
     def __init__(
@@ -233,14 +233,14 @@ class FoldedConv1DTranspose(keras.layers.Layer):
         self.take(layer)
 
     def take(self, layer):
-        """Take over the weights that the layer has now."""
+        """Copy the current weights of the layer."""
         for mine, piece in zip(self.kernels, pieces(layer.folded_kernel(), axis=2), strict=True):
             mine.assign(piece)
         if self.bias is not None:
             self.bias.assign(layer.bias)
 
     def give_back(self, layer):
-        """Let the layer take over the weights here, the reverse of `take`."""
+        """Copy the weights to the layer, the reverse of `take`."""
         folded = tf.concat([tf.convert_to_tensor(kernel) for kernel in self.kernels], axis=2)
         layer.take_folded(folded)
         if self.bias is not None:
@@ -256,7 +256,7 @@ class FoldedConv1DTranspose(keras.layers.Layer):
         return _lengthened(input_shape, self.strides[0], self.filters)
 
     def get_config(self):
-        """Return what a layer of the same shapes is built from; its weights are loaded thereafter."""
+        """Return the configuration of a layer of the same shapes. Its weights are loaded separately."""
         options = {"activation": self.activation, "use_bias": self.use_bias, "name": self.name, "dtype": "float32"}
         layer = StridedConv1DTranspose(self.filters, self.kernel_size, self.strides, **options)
         folded = {"layer": keras.saving.serialize_keras_object(layer), "channels": self.channels}

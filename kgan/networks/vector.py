@@ -1,4 +1,4 @@
-"""Networks for vectors, such as the components of a sound: dense layers with residual connections."""
+"""Networks for vectors, such as the components of `Harmonic`: dense layers with residual connections."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ from kgan.networks.layers import (
     named_outputs,
 )
 
-BLOCKS = 3  # of two dense layers each
+BLOCKS = 3  # residual blocks of two dense layers each
 
 
 def vector_generator(
@@ -30,18 +30,18 @@ def vector_generator(
 ) -> keras.Model:
     """Build the generator: latents `(batch, latent_dim)` -> vectors `(batch, components)`, unbounded.
 
-    A dense layer, three residual blocks of two dense layers behind their activations, and a dense layer (He et al. 2016,
-    "Identity Mappings in Deep Residual Networks", https://arxiv.org/abs/1603.05027).
+    The layers are a dense layer, three residual blocks of two dense layers, each after its activation, and a dense layer
+    (He et al. 2016, "Identity Mappings in Deep Residual Networks", https://arxiv.org/abs/1603.05027).
 
     Args:
-        components: width of a vector.
-        dim: width of every layer but the last.
-        latent_dim: width of the latents.
-        activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
-        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        pixel_norm: whether a block begins with a `PixelNorm`.
-        label_width: width of one-hot labels, which are then a second input; 0 for none.
-        label_gain: what labels are multiplied by.
+        components: Width of a vector.
+        dim: Width of every layer except the last.
+        latent_dim: Width of the latents.
+        activation: `"relu"`, or `"leaky_relu"` with slope 0.2.
+        weight_stddev: Standard deviation of normal initial weights; None draws Glorot uniform weights.
+        pixel_norm: Whether each block begins with a `PixelNorm`.
+        label_width: Width of the one-hot labels, a second input; 0 for none.
+        label_gain: Factor that multiplies the labels.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
@@ -73,17 +73,17 @@ def vector_critic(
     """Build the critic: vectors `(batch, components)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
-        components: width of a vector.
-        dim: width of every layer but the last; they are those of `vector_generator`.
-        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
-        minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
+        components: Width of a vector.
+        dim: Width of every layer except the last. The layers are those of `vector_generator`.
+        weight_stddev: Standard deviation of normal initial weights; None draws Glorot uniform weights.
+        label_width: Width of the one-hot labels; above 0 there is a second output, `"labels"`, `(batch, label_width)`.
+        minibatch_stddev: Group size of the `MinibatchStddev` before the last layer; 0 for none.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
 
     Raises:
-        ValueError: an argument is out of its range, see `MinibatchStddev`.
+        ValueError: An argument is out of its range, see `MinibatchStddev`.
 
     Example:
         >>> vector_critic(256, dim=512, label_width=48).output["labels"].shape

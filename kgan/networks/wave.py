@@ -1,4 +1,4 @@
-"""WaveGAN's generator and critic: 1-D convolutions of 25 taps and stride 4.
+"""WaveGAN's generator and critic: 1-D convolutions with 25 taps and stride 4.
 
 Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https://arxiv.org/abs/1802.04208
 """
@@ -20,20 +20,20 @@ from kgan.networks.layers import (
 from kgan.networks.phase_shuffle import PhaseShuffle
 from kgan.networks.strided import StridedConv1D, StridedConv1DTranspose
 
-START_LENGTH = 16  # positions that the dense layer lays out
+START_LENGTH = 16  # positions after the generator's dense layer
 
 
 def wave_strides(length_samples: int) -> list[int]:
-    """Return the strides that take 16 positions to `length_samples`: fours, then a two where one is left over.
+    """Return the strides that lead from 16 positions to `length_samples`: fours, and a final two if needed.
 
     Args:
-        length_samples: samples of a clip, 16 times a power of two.
+        length_samples: Samples of a clip, 16 times a power of two.
 
     Returns:
-        The strides of the generator's layers, and of the critic's, from the first to the last.
+        The strides from the first to the last layer, the same for generator and critic.
 
     Raises:
-        InputError: the length is not 16 times a power of two.
+        InputError: The length is not 16 times a power of two.
 
     Example:
         >>> wave_strides(16384), wave_strides(32768)
@@ -64,23 +64,23 @@ def wave_generator(
     """Build the generator: latents `(batch, latent_dim)` -> waves `(batch, length_samples, channels)` in [-1, 1].
 
     Args:
-        length_samples: 16 times a power of two.
+        length_samples: Samples of a clip, 16 times a power of two.
         channels: 1 for mono, 2 for stereo.
-        dim: channels before the last layer; the layers before it have 2, 4, 8... times as many.
-        latent_dim: width of the latents.
-        label_width: width of one-hot labels, which are then a second input; 0 for none.
-        label_gain: what labels are multiplied by.
-        kernel_size: taps of every convolution.
-        activation: `"relu"`, or `"leaky_relu"` of slope 0.2.
-        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        pixel_norm: whether the activation of every convolution but the last is followed by a `PixelNorm`.
+        dim: Channels before the last layer. The layers before it have 2, 4, 8... times as many.
+        latent_dim: Width of the latents.
+        label_width: Width of the one-hot labels, a second input; 0 for none.
+        label_gain: Factor that multiplies the labels.
+        kernel_size: Taps of every convolution.
+        activation: `"relu"`, or `"leaky_relu"` with slope 0.2.
+        weight_stddev: Standard deviation of normal initial weights; None draws Glorot uniform weights.
+        pixel_norm: Whether a `PixelNorm` follows the activation of every convolution except the last.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision: bfloat16 would quantise the sound to 8 bits.
 
     Raises:
         InputError: `length_samples` is not 16 times a power of two.
-        ValueError: `activation` is neither.
+        ValueError: `activation` is neither of the two.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https://arxiv.org/abs/1802.04208
 
@@ -118,23 +118,23 @@ def wave_critic(
     """Build the critic: waves `(batch, length_samples, channels)` -> `{"score": (batch, 1)}`, float32 and unbounded.
 
     Args:
-        length_samples: 16 times a power of two.
+        length_samples: Samples of a clip, 16 times a power of two.
         channels: 1 for mono, 2 for stereo.
-        dim: channels of the first layer; each next layer doubles them.
-        kernel_size: taps of every convolution.
-        weight_stddev: standard deviation of normal initial weights; None draws Glorot uniform ones.
-        label_width: width of one-hot labels, of which there is then an output more, `"labels"`, `(batch, label_width)`.
-        minibatch_stddev: examples in a group of the `MinibatchStddev` before the last layer; 0 for none.
-        phase_shuffle: radius in samples of the shuffle after every layer but the last; 0 for none, 2 in the paper.
+        dim: Channels of the first layer. Each next layer doubles them.
+        kernel_size: Taps of every convolution.
+        weight_stddev: Standard deviation of normal initial weights; None draws Glorot uniform weights.
+        label_width: Width of the one-hot labels; above 0 there is a second output, `"labels"`, `(batch, label_width)`.
+        minibatch_stddev: Group size of the `MinibatchStddev` before the last layer; 0 for none.
+        phase_shuffle: Radius in samples of the phase shuffle after every layer except the last; 0 for none, 2 in the paper.
         phase_shuffle_per: `"example"` or `"batch"`, see `PhaseShuffle`.
-        seed: start of the shuffle's random stream.
+        seed: Random seed of the phase shuffle.
 
     Returns:
         A `keras.Model`. The last layer computes in float32 under any precision.
 
     Raises:
         InputError: `length_samples` is not 16 times a power of two.
-        ValueError: an argument is out of its range, see `PhaseShuffle` and `MinibatchStddev`.
+        ValueError: An argument is out of its range, see `PhaseShuffle` and `MinibatchStddev`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", appendix. https://arxiv.org/abs/1802.04208
 

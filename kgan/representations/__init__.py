@@ -1,4 +1,4 @@
-"""Layers between audio and what a network sees, each with the way back."""
+"""Layers that encode audio for a network and decode it again."""
 
 from kgan.representations.harmonic import Harmonic
 from kgan.representations.logspec import LogSpec

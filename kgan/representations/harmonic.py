@@ -12,40 +12,40 @@ from kgan.audio.pitch import midi_to_hz
 from kgan.errors import InputError
 from kgan.representations.representation import Representation
 
-TIME_SHAPES, LEVEL_SHAPES = 64, 208  # whose products components are taken from
-ATTACK, RELEASE = 0.2, 0.75  # of a clip: where its beginning ends and its key is released, as in the notes and in NSynth
-LEAST_WEIGHT = 1e-3  # of partials that hardly any pitch has
-FLOOR_MARGIN = 1.05  # of a floor's power: what noise the floor itself would make is left out
-PITCHES = 128  # of MIDI
-RIPPLE_DB = 1.5  # deviations of a level from its trend that are smaller are ripples of the components
+TIME_SHAPES, LEVEL_SHAPES = 64, 208  # numbers of shapes; a component belongs to a product of two of them
+ATTACK, RELEASE = 0.2, 0.75  # fractions of a clip: end of the attack, and release of the key, as in the notes and in NSynth
+LEAST_WEIGHT = 1e-3  # of partials that few pitches have
+FLOOR_MARGIN = 1.05  # times the floor's power is subtracted, so that the floor itself makes no noise
+PITCHES = 128  # number of MIDI pitches
+RIPPLE_DB = 1.5  # smaller deviations of a level from its trend are ripples
 
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Harmonic(Representation):
-    """Harmonic plus noise, aligned to the pitch: levels of partials and of noise, as components of what varies.
+    """Harmonic plus noise, aligned to the pitch: principal components of the levels of partials and noise.
 
-    Partial k is at k times the pitch that a sound is labelled with, so that sounds of all pitches are alike. Levels are
-    logarithms above a floor, at every 4 ms of the beginning and every 8 or 16 ms later, see `kgan.audio.harmonic`. A network
-    sees components of these pictures, with a mean square of 1 over all of them: how much they hold of products of a shape
-    over time and one over levels. Shapes are the principal components of the data along each of the two, and of their
-    products the strongest are kept.
+    Partial k has k times the frequency of a sound's labelled pitch, so sounds of all pitches look alike. Levels are
+    logarithms above a floor, every 4 ms at the beginning and every 8 or 16 ms later, see `kgan.audio.harmonic`. An example
+    holds components of these levels, scaled to a mean square of 1 over all components. Each component is the coefficient
+    of a product of a shape over time and a shape over levels. The shapes are the principal components of the data along
+    each axis, and only the strongest products are kept.
 
-    Phases are not kept: partials are in tune and steady, noise is always the same noise. Neither are ripples: where a level
-    deviates from its trend, its mean over 32 ms to either side, by less than 1.5 dB, `decode` moves it to the trend.
-    The sum of components wavers there when real notes do not; attacks and tremolo, which deviate by more, stay.
+    Phases are not kept: partials are in tune and steady, and the noise is always the same. Ripples are not kept either:
+    if a level deviates from its trend, a mean over about 32 ms to either side, by less than 1.5 dB, `decode` moves it to
+    the trend. Sums of components waver there, real notes do not. Attacks and tremolo deviate more and are kept.
 
     Args:
-        length_samples, channels: those of `Representation`.
-        sample_rate_hz: samples per second.
-        components: how many.
-        **kwargs: those of `keras.Layer`.
+        length_samples, channels: As in `Representation`.
+        sample_rate_hz: Sample rate.
+        components: Number of components.
+        **kwargs: Keyword arguments of `Representation`.
 
-    Network's shape: `(batch, components)`.
+    Shape of examples: `(batch, components)`.
 
     Raises:
-        InputError: used before `adapt`, a pitch is not MIDI's, or the data has fewer than two sounds.
+        InputError: It is used before `adapt`, a pitch is not a MIDI pitch, or the data has fewer than two sounds.
 
-    Reference: the analysis and synthesis are those of `kgan.audio.harmonic`.
+    Reference: see `kgan.audio.harmonic` for the analysis and synthesis.
     """
 
     label_kinds = ("pitch",)
@@ -74,10 +74,10 @@ class Harmonic(Representation):
         self.mean = weight("mean", frames, levels)
         self.time_shapes = weight("time_shapes", frames, shapes[0])
         self.level_shapes = weight("level_shapes", levels, shapes[1])
-        self.component_of = weight("component_of", shapes[0] * shapes[1])  # each product's; one beyond the last is none
+        self.component_of = weight("component_of", shapes[0] * shapes[1])  # of each product; `components` means none
         self.component_of.assign(np.full(shapes[0] * shapes[1], components))
         spectra = self.analysis.noise_spectra
-        self.noise = weight("noise", 2, *spectra.shape)  # a weight, so that an exported model has it once
+        self.noise = weight("noise", 2, *spectra.shape)  # a weight, so that an exported model stores it once
         self.noise.assign((spectra.real, spectra.imag))
 
     @property
@@ -86,22 +86,22 @@ class Harmonic(Representation):
 
     @property
     def levels_shape(self):
-        """Shape of a sound's levels, `(frames, levels of all channels)`."""
+        """The shape of a sound's levels, `(frames, levels of all channels)`."""
         return len(self.analysis.grid), self.channels * (PARTIALS + BANDS)
 
     def adapt(self, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         """Learn the basis.
 
         Args:
-            batches: audio `(batch, samples[, channels])` and MIDI pitches `(batch,)`, a batch at a time.
+            batches: Pairs of audio `(batch, samples[, channels])` and MIDI pitches `(batch,)`.
 
         Raises:
-            InputError: there are fewer than two sounds, or a pitch is not MIDI's.
+            InputError: There are fewer than two sounds, or a pitch is not a MIDI pitch.
         """
         self.fit([self.analyse(*batch) for batch in batches])
 
     def analyse(self, audio, pitch):
-        """Return the levels of sounds, float32 `(batch, *levels_shape)`; a tenth of a second of a core for each.
+        """Return the levels of sounds, float32 `(batch, *levels_shape)`. One sound takes 0.1 s on one core.
 
         Args:
             audio: `(batch, samples[, channels])`.
@@ -115,9 +115,9 @@ class Harmonic(Representation):
         return self.analysis.analyse_all(audio, pitch)
 
     def fit(self, levels):
-        """Learn the basis from levels: a sequence of arrays `(batch, *levels_shape)` that can be gone through several times.
+        """Learn the basis from levels: a sequence of arrays `(batch, *levels_shape)`, which is read several times.
 
-        Covariances are sums in double precision: memory does not grow with the number of sounds.
+        Covariances are summed in double precision, and memory use does not grow with the number of sounds.
         """
         count = sum(map(len, levels))
         if count < 2:
@@ -145,7 +145,7 @@ class Harmonic(Representation):
         self.component_of.assign(component_of)
 
     def encode(self, audio: np.ndarray | tf.Tensor, pitch: np.ndarray | tf.Tensor) -> np.ndarray:
-        """Return the components of sounds; outside of a graph, a tenth of a second of a core for each.
+        """Return the components of sounds. It does not work in a graph, and takes 0.1 s per sound on one core.
 
         Args:
             audio: float in [-1, 1], `(batch, samples[, channels])`.
@@ -155,7 +155,7 @@ class Harmonic(Representation):
             float32 `(batch, components)`.
 
         Raises:
-            InputError: `adapt` was not called, or a pitch is not MIDI's.
+            InputError: `adapt` was not called, or a pitch is not a MIDI pitch.
         """
         return self.project(self.analyse(audio, pitch))
 
@@ -176,10 +176,10 @@ class Harmonic(Representation):
 
         Args:
             x: float32 `(batch, components)`.
-            pitch: MIDI pitches `(batch,)`, which need not be whole.
+            pitch: MIDI pitches `(batch,)`, which may be fractional.
 
         Returns:
-            float32 `(batch, samples[, channels])`; a clip may be louder than full scale.
+            float32 `(batch, samples[, channels])`; a clip may exceed full scale.
 
         Raises:
             InputError: `adapt` was not called.
@@ -188,16 +188,16 @@ class Harmonic(Representation):
         return self._joined(levels, lambda each: self.synthesise(each, pitch))
 
     def play(self, x: tf.Tensor, pitch: tf.Tensor, duration_s: tf.Tensor | float, bend_semitones: tf.Tensor) -> tf.Tensor:
-        """Return audio of any duration and changing pitch.
+        """Return audio of any duration and with a changing pitch.
 
-        The first fifth of a clip and its release, which begins at three quarters, last as long as they do in a clip; what is
-        between is stretched. A note that is shorter than those goes on from where it is to its release, without a step.
+        The first fifth of a clip and its release, which begins at three quarters, keep their duration. The part between
+        them is stretched. A note too short for both passes from where it is to its release, without a step.
 
         Args:
-            x: components `(batch, components)`.
-            pitch: MIDI pitches `(batch,)`, which need not be whole.
-            duration_s: of the whole note, release included, a scalar.
-            bend_semitones: by how much the pitch is higher, `(batch, points)`, evenly over the duration.
+            x: Components `(batch, components)`.
+            pitch: MIDI pitches `(batch,)`, which may be fractional.
+            duration_s: Duration of the whole note including its release, a scalar.
+            bend_semitones: Pitch bend in semitones upwards, `(batch, points)`, evenly spaced over the duration.
 
         Returns:
             float32 `(batch, samples[, channels])`.
@@ -219,7 +219,7 @@ class Harmonic(Representation):
             place = tf.linspace(0.0, tf.cast(points - 1, tf.float32), count)
             return sounding(_between(bend_semitones[:, :, tf.newaxis], place)[:, :, 0])
 
-        # A steady pitch needs one table of sines, not one for each frame.
+        # A steady pitch needs only one table of sines instead of one for each frame.
         return tf.cond(tf.equal(points, 1), lambda: sounding(bend_semitones[:, 0][:, tf.newaxis]), bent)
 
     def levels(self, x):
@@ -232,7 +232,7 @@ class Harmonic(Representation):
         return tf.tensordot(levels, self.level_shapes, [[2], [1]]) + self.mean
 
     def without_ripples(self, levels):
-        """Return levels `(batch, *levels_shape)` without what deviates little from their trend, see the class."""
+        """Return levels `(batch, *levels_shape)` without small deviations from their trend, see the class."""
         trend = tf.einsum("st,btl->bsl", self.analysis.trend, levels)
         fourth = (levels - trend) ** 4
         return trend + (levels - trend) * fourth / (fourth + (RIPPLE_DB * math.log(10.0) / 20.0) ** 4)
@@ -244,19 +244,19 @@ class Harmonic(Representation):
         return self._faded(audio[:, : self.length_samples])
 
     def _joined(self, levels, sounding):
-        """Return audio `(batch, samples[, channels])`, each channel of its own levels."""
+        """Return audio `(batch, samples[, channels])`, made channel by channel from levels."""
         channels = [sounding(each) for each in tf.split(levels, self.channels, axis=2)]
         return channels[0] if self.channels == 1 else tf.stack(channels, axis=2)
 
     def _lasting(self, levels, count):
-        """Return the levels `(batch, count, levels)` of a note that lasts longer or shorter than a clip, see `play`."""
+        """Return levels stretched or shortened to `(batch, count, levels)`, see `play`."""
         frames = self.analysis.frames
         attack, release = ATTACK * (frames - 1), RELEASE * (frames - 1)
         held = tf.maximum(tf.cast(count - 1, tf.float32) - (frames - 1 - release), 0.0)
         time = tf.range(tf.cast(count, tf.float32))
         slope = (release - attack) / tf.maximum(held - attack, 1.0)
         sustained = tf.where(time < attack, time, attack + (time - attack) * slope)
-        last = tf.where(held < attack, held, release)  # where a clip is when the release begins
+        last = tf.where(held < attack, held, release)  # frame of the clip at which the release begins
         sounding = _between(levels, tf.minimum(sustained, last))
         released = _between(levels, tf.clip_by_value(release + time - held, release, frames - 1.0))
         return sounding + tf.where((time > held)[:, tf.newaxis], released - _between(levels, tf.fill([1], release)), 0.0)
@@ -269,7 +269,7 @@ class Harmonic(Representation):
         return audio + self._noise(_above_floor(bands[:, ::2], noise_floor))
 
     def _faded(self, audio):
-        """Return audio faded in and out over a quarter of a hop, 1 ms: what is loud at once would click."""
+        """Return audio faded in and out over a quarter of a hop, 1 ms, to avoid clicks."""
         fade, samples = self.analysis.hop_samples // 4, _count(audio)
         time = tf.range(samples)
         nearest = tf.cast(tf.minimum(time, samples - 1 - time), tf.float32)
@@ -279,16 +279,16 @@ class Harmonic(Representation):
         """Return the sum of partials `(batch, samples)` whose amplitudes `(batch, frames, partials)` change linearly."""
         hop, count = self.analysis.hop_samples, _count(amplitudes)
         numbers = tf.range(1.0, PARTIALS + 1)
-        turns = frequency_hz / self.sample_rate_hz  # per sample, of the first partial
+        turns = frequency_hz / self.sample_rate_hz  # of the first partial, per sample
         amplitudes *= tf.cast(turns[:, :, tf.newaxis] * numbers < HIGHEST, tf.float32)
         if frequency_hz.shape[1] == 1:
             first = tf.math.floormod(turns * hop, 1.0) * tf.range(tf.cast(count, tf.float32))  # (batch, frames)
         else:
-            advance = tf.math.floormod((turns[:, :-1] + turns[:, 1:]) / 2 * hop, 1.0)  # the mean of two that wrap is none
+            advance = tf.math.floormod((turns[:, :-1] + turns[:, 1:]) / 2 * hop, 1.0)  # wrapped after the mean
             first = tf.pad(tf.cumsum(advance, axis=1), [[0, 0], [1, 0]])
         at_frames = tf.math.floormod(tf.math.floormod(first, 1.0)[:, :, tf.newaxis] * numbers, 1.0)
         angles = 2 * np.pi * at_frames + phases(PARTIALS)  # (batch, frames, partials)
-        # A frame sounds from the one before to the one after, under a triangle: few sines, and a product for the rest.
+        # A frame sounds from the previous to the next frame, under a triangular window: few sines and one matrix product.
         time = np.arange(-hop, hop, dtype=np.float32)
         within = 2 * np.pi * turns[:, :, tf.newaxis, tf.newaxis] * numbers[:, tf.newaxis] * time  # (batch, frames or 1, ...)
         waves = tf.concat([amplitudes * tf.cos(angles), -amplitudes * tf.sin(angles)], axis=2)
@@ -306,7 +306,7 @@ class Harmonic(Representation):
         analysis, hop = self.analysis, 2 * self.analysis.hop_samples
         gains = tf.exp(tf.tensordot(tf.math.log(deviations + 1e-6), analysis.bands_to_bins(analysis.window_samples), 1))
         count, parts = _count(gains), analysis.window_samples // hop
-        # A longer note has the same noise several times.
+        # A longer note repeats the noise.
         real, imag = tf.unstack(tf.gather(tf.convert_to_tensor(self.noise), tf.range(count) % self.noise.shape[1], axis=1))
         frames = irfft(gains * real, gains * imag, analysis.window_samples) * hann(analysis.window_samples)
         frames = tf.reshape(frames, (-1, count, parts, hop))
@@ -316,9 +316,9 @@ class Harmonic(Representation):
         return summed[:, first : first + (count - 1) * hop] / OVERLAP
 
     def _weights(self):
-        """Return how much levels count, over time `(frames,)` and over partials and bands: as much as one hears of them."""
+        """Return perceptual weights of the levels: over time, `(frames,)`, and over partials and bands."""
         analysis = self.analysis
-        of_frames = np.gradient(analysis.grid.astype(float)) / 2  # those that stand for a longer time count more
+        of_frames = np.gradient(analysis.grid.astype(float)) / 2  # frames that stand for a longer time count more
         pitches_hz = midi_to_hz(np.arange(36.0, 84.0))[:, None]
         numbers = np.arange(1, PARTIALS + 1)
         mel = np.log1p((numbers + 0.5) * pitches_hz / 700) - np.log1p((numbers - 0.5) * pitches_hz / 700)
@@ -330,7 +330,7 @@ class Harmonic(Representation):
 
     def _check_adapted(self):
         shapes = self.time_shapes.value
-        if not isinstance(shapes, tf.Variable):  # another tensor stands in for them, as where they are stored as float16
+        if not isinstance(shapes, tf.Variable):  # replaced by another tensor, such as weights stored as float16
             return
         with tf.init_scope():
             if not np.any(shapes.numpy()):
@@ -346,13 +346,13 @@ def _leading(products, count):
 
 
 def _core(centred, of_time, of_levels):
-    """Return what a separable basis makes of `(batch, frames, levels)`, `(batch, time shapes * level shapes)`."""
+    """Return the coefficients `(batch, time shapes * level shapes)` of `(batch, frames, levels)` in a separable basis."""
     core = np.einsum("ntl,ti,lj->nij", centred, of_time, of_levels, optimize=True)
     return core.reshape(len(centred), -1)
 
 
 def _above_floor(levels, floor):
-    """Return amplitudes of logarithmic levels that hold the floor's power, too."""
+    """Return the amplitudes of logarithmic levels, with the power of the floor subtracted."""
     return tf.sqrt(tf.nn.relu(tf.exp(2.0 * levels) - FLOOR_MARGIN * floor**2))
 
 
@@ -361,12 +361,12 @@ def _interpolated(values, weights):
 
 
 def _count(values):
-    """Return the size of the second axis: an integer where it is known, which converters need."""
+    """Return the size of the second axis, as an integer if it is known, because converters need that."""
     return tf.shape(values)[1] if values.shape[1] is None else values.shape[1]
 
 
 def _between(values, places):
-    """Return `values`, `(batch, count, channels)`, at places along their second axis, `(places,)`, by straight lines."""
+    """Interpolate `values`, `(batch, count, channels)`, linearly at `places`, `(places,)`, along the second axis."""
     below = tf.cast(tf.floor(places), tf.int32)
     last = tf.shape(values)[1] - 1
     low, high = (tf.gather(values, tf.clip_by_value(below + i, 0, last), axis=1) for i in (0, 1))

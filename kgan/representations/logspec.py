@@ -18,23 +18,23 @@ LEAST_STDDEV = 1e-3
 class LogSpec(Spectrogram):
     """SpecGAN's representation: log(|X| + 1e-6), standardised for each bin, divided by 3 and clipped to [-1, 1].
 
-    The way back estimates phases by the fast Griffin-Lim algorithm; the bin at half the sample rate, which networks do not see,
-    has its mean level. X is the transform as it comes, in which a full-scale sine has a fourth of `fft_samples`.
+    X is the unscaled transform, in which a full-scale sine has the magnitude `fft_samples` / 4. The decoder estimates phases
+    with the fast Griffin-Lim algorithm. Examples lack the bin at half the sample rate; the decoder gives it its mean level.
 
     Args:
-        length_samples: samples of a clip.
+        length_samples: Samples of a clip.
         channels: 1 for mono, 2 for stereo.
-        fft_samples: length of a frame, a power of two.
-        hop_samples: samples from one frame to the next.
-        griffin_lim_iterations: of `decode`.
-        **kwargs: those of `Spectrogram`, such as `name`.
+        fft_samples: Length of a frame, a power of two.
+        hop_samples: Samples between frames.
+        griffin_lim_iterations: Iterations of the Griffin-Lim algorithm in `decode`.
+        **kwargs: Keyword arguments of `Spectrogram`, such as `name`.
 
-    Network's shape: `(batch, frames, fft_samples / 2, channels)`, by default `(batch, 128, 128, 1)`.
+    Shape of examples: `(batch, frames, fft_samples / 2, channels)`, by default `(batch, 128, 128, 1)`.
 
     Raises:
         ValueError: `griffin_lim_iterations` is below 0.
-        InputError: used before `adapt`, or adapted to no data or to sounds that do not differ; or the sizes of the transform do
-            not fit, see `Spectrogram`.
+        InputError: It is used before `adapt`, adapted to no data or to sounds that do not differ, or the sizes of the
+            transform do not fit, see `Spectrogram`.
 
     Reference: Donahue et al. 2019, "Adversarial Audio Synthesis", section 3.4. https://arxiv.org/abs/1802.04208
 
@@ -62,7 +62,7 @@ class LogSpec(Spectrogram):
         self.stddev = self.add_weight(name="stddev", **options)
 
     def adapt(self, batches: Iterable[np.ndarray | tf.Tensor]) -> None:
-        count, mean, squared_deviations = 0, 0.0, 0.0  # merged batch by batch (Chan et al. 1979): sums of squares would cancel
+        count, mean, squared_deviations = 0, 0.0, 0.0  # merged per batch (Chan et al. 1979); sums of squares lose precision
         for batch in batches:
             levels = self._levels(self.transform(tf.convert_to_tensor(batch, tf.float32))).numpy().astype(np.float64)
             levels = levels.reshape(-1, self.bins + 1)
@@ -98,7 +98,7 @@ class LogSpec(Spectrogram):
         return tf.maximum(tf.exp(standardised * self.stddev + self.mean) - EPSILON, 0.0)
 
     def _require_statistics(self):
-        with tf.init_scope():  # when traced, look at the weights and not at their symbols
+        with tf.init_scope():  # reads the values of the weights, also while a graph is traced
             if not np.all(self.stddev.numpy()):
                 raise InputError("A LogSpec must be adapted to the data first: logspec.adapt(batches of audio).")
 

@@ -18,34 +18,34 @@ from kgan.audio.spectral import (
 from kgan.errors import InputError
 from kgan.representations.spectrogram import Spectrogram, checked_iterations
 
-FLOOR = 1e-4  # of magnitudes, -80 dB: below it levels and phases are not worth a network's effort
-LEVEL_RANGE = 0.8  # of the data's levels; tanh reaches its ends only at infinity
+FLOOR = 1e-4  # magnitude, -80 dB; levels and phases below it are not worth learning
+LEVEL_RANGE = 0.8  # levels of the data are scaled to [-0.8, 0.8], because tanh reaches 1 only at infinity
 
 
 @keras.saving.register_keras_serializable(package="kgan")
 class MelIF(Spectrogram):
     """GANSynth's representation: log magnitude and instantaneous frequency on the mel scale.
 
-    A bin's instantaneous frequency is how far its phase advances from frame to frame, in units of pi, [-1, 1]. A steady
-    partial is a line of one value, and decoded phases are coherent by themselves. Where several bins meet in a mel bin, it is
-    the angle of the sum of X_t conj(X_t-1): the strongest partial decides, and nothing has to be unwrapped. The first frame has
-    its phase itself. Frequencies of bins near the floor, -80 dB, fade to 0. Levels, of the mean power in a mel bin, take
-    [-0.8, 0.8] over the range of the data that it is adapted to.
+    The instantaneous frequency of a bin is the advance of its phase from frame to frame, in units of pi, [-1, 1]. A steady
+    partial has a constant value, and decoded phases are coherent. If a mel bin covers several linear bins, its frequency is
+    the angle of the sum of X_t conj(X_t-1): the strongest partial dominates, and no phase unwrapping is needed. The first
+    frame holds the phase itself. Frequencies of bins near the floor of -80 dB fade to 0. The level is that of the mean power
+    in a mel bin, scaled so that the range of the data given to `adapt` becomes [-0.8, 0.8].
 
     Args:
-        length_samples: samples of a clip.
+        length_samples: Samples of a clip.
         channels: 1 for mono, 2 for stereo.
-        fft_samples: length of a frame, a power of two; 2048 is GANSynth's high frequency resolution.
-        hop_samples: samples from one frame to the next, 512 for that resolution.
-        sample_rate_hz: samples per second, for the mel scale.
-        griffin_lim_iterations: of `decode`, from the phases that the frequencies give.
-        **kwargs: those of `Spectrogram`, such as `name`.
+        fft_samples: Length of a frame, a power of two; 2048 for GANSynth's high frequency resolution.
+        hop_samples: Samples between frames; 512 for that resolution.
+        sample_rate_hz: Sample rate, for the mel scale.
+        griffin_lim_iterations: Iterations of the Griffin-Lim algorithm in `decode`, starting from the decoded phases.
+        **kwargs: Keyword arguments of `Spectrogram`, such as `name`.
 
-    Network's shape: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 64, 512, 2)`.
+    Shape of examples: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 64, 512, 2)`.
 
     Raises:
         ValueError: `griffin_lim_iterations` is below 0.
-        InputError: used before `adapt`, or adapted to no data or to silence; or the sizes of the transform do not fit, see
+        InputError: It is used before `adapt`, adapted to no data or to silence, or the sizes of the transform do not fit, see
             `Spectrogram`.
 
     Reference: Engel et al. 2019, "GANSynth: Adversarial Neural Audio Synthesis", section 2. https://arxiv.org/abs/1902.08710
@@ -91,9 +91,9 @@ class MelIF(Spectrogram):
     def encode_transform(self, transform):
         low, high = self._range()
         real, imag = transform
-        slope = 2.0 * LEVEL_RANGE / (high - low)  # folded by hand: each pass over a batch takes milliseconds
+        slope = 2.0 * LEVEL_RANGE / (high - low)  # constants are combined: each pass over a batch takes milliseconds
         levels = slope * self._levels(tf.square(real) + tf.square(imag)) - (slope * low + LEVEL_RANGE)
-        # X_t conj(X_t-1), the transform before the first being 1
+        # X_t conj(X_t-1), with 1 before the first frame
         real_before = tf.concat([tf.ones_like(real[:, :1]), real[:, :-1]], axis=1)
         imag_before = tf.concat([tf.zeros_like(imag[:, :1]), imag[:, :-1]], axis=1)
         sine = multiply_banded(imag * real_before - real * imag_before, self._to_mel)
@@ -118,7 +118,7 @@ class MelIF(Spectrogram):
         return low + (features[:, 0] / LEVEL_RANGE + 1.0) / 2.0 * (high - low)
 
     def _range(self):
-        with tf.init_scope():  # when traced, look at the weight and not at its symbol
+        with tf.init_scope():  # reads the value of the weight, also while a graph is traced
             if not np.any(self.level_range.numpy()):
                 raise InputError("A MelIF must be adapted to the data first: melif.adapt(batches of audio).")
         return tf.unstack(tf.convert_to_tensor(self.level_range))

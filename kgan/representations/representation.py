@@ -8,25 +8,25 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Representation(keras.layers.Layer):
-    """What a network sees in place of audio: a layer with a way there, `encode`, and back, `decode`.
+    """Base class of representations: a layer that encodes audio as examples for a network, and decodes examples to audio.
 
-    It computes in float32 under any precision. Statistics of the data are weights, so they are saved with it.
+    It computes in float32 under any precision. Statistics of the data are weights, so they are saved with the layer.
 
     Args:
-        length_samples: samples of a clip.
+        length_samples: Samples of a clip.
         channels: 1 for mono, 2 for stereo.
         dtype: `"float32"`.
-        **kwargs: those of `keras.layers.Layer`, such as `name`.
+        **kwargs: Keyword arguments of `keras.layers.Layer`, such as `name`.
 
     Attributes:
-        example_shape: shape of what a network sees of one clip, the last axis its channels.
-        label_kinds: kinds of labels that `encode` and `decode` take beside what they convert, each `(batch,)`.
-        encodes_once: whether to encode a set of sounds once, because that takes too long for every iteration.
+        example_shape: Shape of one example; the last axis holds its channels.
+        label_kinds: Kinds of labels that `encode` and `decode` need as further arguments, each `(batch,)`.
+        encodes_once: Whether to encode a data set once, because encoding in every iteration would take too long.
 
-    Audio shape: float32 `(batch, samples)` in [-1, 1], or `(batch, samples, channels)` for more channels than one.
+    Audio shape: float32 `(batch, samples)` in [-1, 1], or `(batch, samples, channels)` for several channels.
 
     Raises:
-        ValueError: a size is below 1, or `dtype` is not `"float32"`.
+        ValueError: A size is below 1, or `dtype` is not `"float32"`.
     """
 
     label_kinds = ()
@@ -43,25 +43,25 @@ class Representation(keras.layers.Layer):
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
         self.length_samples = length_samples
         self.channels = channels
-        self.built = True  # what weights there are, subclasses make at once
+        self.built = True  # subclasses create their weights in the constructor
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """The shape of what a network sees of one clip, the last axis its channels."""
+        """The shape of one example; the last axis holds its channels."""
         raise NotImplementedError
 
     def adapt(self, batches: Iterable[np.ndarray | tf.Tensor]) -> None:
-        """Learn the statistics of the data. What needs none reads nothing.
+        """Learn the statistics of the data. A representation without statistics does not read the batches.
 
         Args:
-            batches: audio, a batch at a time: float32 in [-1, 1], `(batch, samples[, channels])`.
+            batches: Batches of audio, float32 in [-1, 1], `(batch, samples[, channels])`.
 
         Raises:
-            InputError: there are statistics to learn, and no sounds, or sounds that do not vary.
+            InputError: Statistics are needed, but there are no sounds or the sounds do not vary.
         """
 
     def encode(self, audio: np.ndarray | tf.Tensor, *labels: np.ndarray | tf.Tensor) -> tf.Tensor:
-        """Return what a network sees of audio.
+        """Encode audio as examples for a network.
 
         Args:
             audio: float32 in [-1, 1], `(batch, samples[, channels])`.
@@ -71,39 +71,39 @@ class Representation(keras.layers.Layer):
             float32 `(batch, *example_shape)`.
 
         Raises:
-            ValueError: a clip has another length or another number of channels.
-            InputError: statistics are needed, and `adapt` was not called.
+            ValueError: A clip has another length or another number of channels.
+            InputError: Statistics are needed, but `adapt` was not called.
         """
         raise NotImplementedError
 
     def decode(self, x: tf.Tensor, *labels: np.ndarray | tf.Tensor) -> tf.Tensor:
-        """Return the audio of what a network made.
+        """Decode examples, such as the outputs of a generator, to audio.
 
         Args:
             x: float32 `(batch, *example_shape)`.
             *labels: `(batch,)` for each of `label_kinds`.
 
         Returns:
-            float32 `(batch, samples[, channels])`, within [-1, 1] where the network keeps to what sounds can have.
+            float32 `(batch, samples[, channels])`. It is in [-1, 1] if the examples are like those of real sounds.
 
         Raises:
-            InputError: statistics are needed, and `adapt` was not called.
+            InputError: Statistics are needed, but `adapt` was not called.
         """
         raise NotImplementedError
 
     def levels_db(self, x: tf.Tensor) -> tf.Tensor | None:
-        """Return a picture of what a network made, in decibels.
+        """Return the levels of examples in decibels, for pictures.
 
-        0 dB is a sine at full scale; a bin that averages several shows their mean power. Stereo shows its first channel.
+        0 dB is a full-scale sine. A bin that averages several bins has their mean power. Only the first channel is used.
 
         Args:
             x: float32 `(batch, *example_shape)`.
 
         Returns:
-            float32 `(batch, frames, bins)`; None where there is nothing to see.
+            float32 `(batch, frames, bins)`, or None if the representation has no levels to show.
 
         Raises:
-            InputError: statistics are needed, and `adapt` was not called.
+            InputError: Statistics are needed, but `adapt` was not called.
         """
         return None
 

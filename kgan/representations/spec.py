@@ -8,33 +8,33 @@ from kgan.audio.spectral import TINY, Transform, decibels
 from kgan.representations.spectrogram import Spectrogram
 
 COMPANDINGS = ("log", "raw")
-LARGEST = 2.0  # magnitude that there can be: a constant at full scale, a sine at full scale being 1
+LARGEST = 2.0  # largest possible magnitude, of a constant at full scale; a full-scale sine has 1
 MU = 1000.0
 LOG_OF_WHOLE = float(np.log1p(MU))
 
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Spec(Spectrogram):
-    """The complex spectrogram: real and imaginary part of every bin, invertible without loss.
+    """The complex spectrogram: the real and imaginary part of every bin, invertible without loss.
 
-    `companding="log"` brings magnitudes r, 1 being the largest that there can be, into tanh's range by
-    log(1 + 1000 r) / log(1001) and leaves phases as they are. `"raw"` are the transform's own numbers, far outside that range,
-    as this representation was first trained. The bin at half the sample rate takes the place of the imaginary part at 0 Hz,
-    which is always zero, so the bins are a power of two and nothing is lost.
+    `companding="log"` maps magnitudes r, of which the largest possible is 1, into the range of tanh by
+    log(1 + 1000 r) / log(1001), and keeps phases. `"raw"` uses the values of the transform, far outside that range, as this
+    representation was first trained. The bin at half the sample rate is stored in place of the imaginary part at 0 Hz, which
+    is always zero. The number of bins is therefore a power of two, and nothing is lost.
 
     Args:
-        length_samples: samples of a clip.
+        length_samples: Samples of a clip.
         channels: 1 for mono, 2 for stereo.
-        fft_samples: length of a frame, a power of two.
-        hop_samples: samples from one frame to the next.
+        fft_samples: Length of a frame, a power of two.
+        hop_samples: Samples between frames.
         companding: `"log"` or `"raw"`.
-        **kwargs: those of `Spectrogram`, such as `name`.
+        **kwargs: Keyword arguments of `Spectrogram`, such as `name`.
 
-    Network's shape: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 128, 128, 2)`.
+    Shape of examples: `(batch, frames, fft_samples / 2, 2 * channels)`, by default `(batch, 128, 128, 2)`.
 
     Raises:
-        ValueError: `companding` is neither.
-        InputError: the sizes of the transform do not fit, see `Spectrogram`.
+        ValueError: `companding` is neither of the two.
+        InputError: The sizes of the transform do not fit, see `Spectrogram`.
 
     Example:
         >>> Spec().encode(tf.zeros((2, 16384))).shape
@@ -87,12 +87,12 @@ class Spec(Spectrogram):
 
 
 def _with_magnitudes(features, law):
-    """Return pairs of real and imaginary part with their magnitudes r brought to law(r), their phases kept."""
+    """Map the magnitudes r of complex features to law(r), and keep their phases."""
     r = _magnitudes(features)
     return features * (law(r) / r)
 
 
 def _magnitudes(features):
-    """Return the magnitudes of `(batch, 2, frames, bins)`, `(batch, 1, frames, bins)`, with a finite gradient at zero."""
+    """Return magnitudes `(batch, 1, frames, bins)` of `(batch, 2, frames, bins)`, with a finite gradient at zero."""
     real, imag = tf.split(features, 2, axis=1)
     return tf.sqrt(tf.maximum(tf.square(real) + tf.square(imag), TINY**2))

@@ -10,36 +10,36 @@ from kgan.audio.spectral import inverse_stft, stft
 from kgan.errors import InputError
 from kgan.representations.representation import Representation
 
-LARGEST_UNIT = 32  # five layers of stride 2 make the frames
+LARGEST_UNIT = 32  # the networks have five layers of stride 2
 
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Spectrogram(Representation):
-    """Base of representations by short-time Fourier transform, with a Hann window.
+    """Base of representations that use a short-time Fourier transform with a Hann window.
 
-    A clip of any length has frames in a number that five layers of stride 2 make: a multiple of 32, or of the largest power of
-    two that a shorter clip fills. What they cover beyond the clip is zeros: half a frame less half a hop after it, so that a
-    window's body covers its last samples, and all the rest in front.
+    The number of frames suits five layers of stride 2: it is a multiple of 32 or, for a shorter clip, of the largest power
+    of two that the clip fills. Frames reach beyond the clip, which is padded with zeros: half a frame minus half a hop after
+    it, so that the windows cover its last samples well, and the rest before it.
 
     Args:
-        length_samples: samples of a clip.
+        length_samples: Samples of a clip.
         channels: 1 for mono, 2 for stereo.
-        fft_samples: length of a frame, a power of two.
-        hop_samples: samples from one frame to the next, which divide a frame at least twice.
-        **kwargs: those of `Representation`.
+        fft_samples: Length of a frame, a power of two.
+        hop_samples: Samples between frames; a divisor of `fft_samples` of at most half of it.
+        **kwargs: Keyword arguments of `Representation`.
 
     Attributes:
-        frames: how many there are.
-        bins: how many a network sees of each.
-        padding_samples: zeros before and after the clip.
+        frames: Number of frames.
+        bins: Number of bins in a frame of an example.
+        padding_samples: Numbers of zeros before and after the clip.
 
-    Network's shape: `(batch, frames, bins, channels * features)`; the first channel's features come first.
+    Shape of examples: `(batch, frames, bins, channels * features)`; the features of the first channel come first.
 
     Raises:
-        InputError: the transform is no power of two, is longer than the clip, or the hop does not divide it at least twice.
+        InputError: `fft_samples` is not a power of two or exceeds the clip, or `hop_samples` is not such a divisor.
     """
 
-    features = 1  # channels of a network for each of the audio's
+    features = 1  # channels of an example per channel of the audio
 
     def __init__(
         self,
@@ -90,19 +90,19 @@ class Spectrogram(Representation):
         return tf.reshape(levels, (-1, self.channels, self.frames, self.bins))[:, 0]
 
     def transform(self, audio):
-        """Return the transform of each channel of audio, `(batch * channels, frames, bins + 1)`, a full-scale sine being 1."""
+        """Return the transform of each channel, `(batch * channels, frames, bins + 1)`, in which a full-scale sine has 1."""
         if self.channels > 1:
             audio = tf.reshape(tf.transpose(audio, (0, 2, 1)), (-1, self.length_samples))
         return stft(audio / self.full_scale, *self.framing)
 
     def inverse_transform(self, transform):
-        """Return the audio of `transform`'s result, `(batch * channels, samples)`."""
+        """Return audio `(batch * channels, samples)`, the inverse of `transform`."""
         return inverse_stft(transform, *self.framing) * self.full_scale
 
     def without_clicks(self, audio):
         """Return audio `(batch, samples)` faded in and out over a sixteenth of a transform: 4 ms for 1024 samples at 16 kHz.
 
-        A network's magnitudes and phases do not agree on silence before and behind a clip: what would sound there is cut off.
+        Generated magnitudes and phases do not give exact silence before and after a clip. Without the fade, this would click.
         """
         return audio * edge_window(self.length_samples, max(1, self.fft_samples // 16))
 
@@ -112,7 +112,7 @@ class Spectrogram(Representation):
 
     @property
     def full_scale(self):
-        """The magnitude that a full-scale sine has in a transform."""
+        """The magnitude of a full-scale sine in an unscaled transform."""
         return self.fft_samples / 4
 
     def encode_transform(self, transform):
@@ -120,18 +120,18 @@ class Spectrogram(Representation):
         raise NotImplementedError
 
     def decode_features(self, features):
-        """Return audio `(batch, samples)` of features."""
+        """Return the audio `(batch, samples)` of features."""
         raise NotImplementedError
 
     def feature_levels_db(self, features):
-        """Return decibels `(batch, frames, bins)` of features."""
+        """Return the levels `(batch, frames, bins)` of features in decibels."""
         raise NotImplementedError
 
     def _checked_shape(self, shape):
-        """Return the shape of audio, the batch left open.
+        """Return the expected shape of audio, with None for the batch.
 
         Raises:
-            ValueError: `shape`, of which an axis may be None, cannot be one.
+            ValueError: `shape`, whose axes may be None, is not compatible with it.
         """
         expected = (None, self.length_samples, *([self.channels] if self.channels > 1 else []))
         if not tf.TensorShape(shape).is_compatible_with(expected):
@@ -150,7 +150,7 @@ class Spectrogram(Representation):
 
 
 def checked_iterations(griffin_lim_iterations):
-    """Return a number of iterations, at least 0."""
+    """Return a number of iterations that is at least 0, or raise a `ValueError`."""
     if griffin_lim_iterations < 0:
         raise ValueError(f"`griffin_lim_iterations` must be at least 0. Received: {griffin_lim_iterations}")
     return griffin_lim_iterations

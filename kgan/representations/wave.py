@@ -9,15 +9,15 @@ from kgan.representations.representation import Representation
 class Wave(Representation):
     """The waveform itself: a network sees every sample.
 
-    Clips of any length and any number of channels are encoded as they are; `example_shape` is that of the arguments.
+    `encode` accepts clips of any length and any number of channels; `example_shape` follows from the arguments.
 
     Args:
-        length_samples: samples of a clip.
+        length_samples: Samples of a clip.
         channels: 1 for mono, 2 for stereo.
         dtype: `"float32"`.
-        **kwargs: those of `Representation`, such as `name`.
+        **kwargs: Keyword arguments of `Representation`, such as `name`.
 
-    Network's shape: `(batch, samples, channels)`.
+    Shape of examples: `(batch, samples, channels)`.
 
     Example:
         >>> Wave().encode(tf.zeros((2, 16384))).shape
