@@ -48,10 +48,10 @@ def train(options):
     ended, more = "has done", _as_much_again(config.training, outcome.step)
     if outcome.signal_number:
         ended, more = "was interrupted after", []
-    print(one_line(f"{run.path} {ended} {outcome.step:,} iterations. To go on, or to hear more:"))
+    print(one_line(f"{run.path} {ended} {outcome.step:,} iterations. To resume, or to generate sounds:"))
     print(f"  {_command('train', '--run', run.path, *more)}")
     print(f"  {_command('generate', run.path, '--count', 64)}")
-    print(f"Larger networks: --network.dim {2 * config.network.dim}, with another --run.")
+    print(f"For larger networks, use --network.dim {2 * config.network.dim} with a new --run.")
     return code
 
 
@@ -72,7 +72,7 @@ def generate(options):
     """Generate sounds with a run or a SavedModel; no data set is needed."""
     shards = _shards_folder(options)
     if options.sample_rate and shards:
-        raise InputError(f"--sample-rate is for WAV files. Received: it beside --out {SHARDS}FOLDER.")
+        raise InputError(f"--sample-rate is for WAV files. Received: --sample-rate with --out {SHARDS}FOLDER.")
     out = None if shards else _new_folder(options, "generated")
     import_tensorflow_quietly()
     import numpy as np
@@ -86,7 +86,7 @@ def generate(options):
     synthesizer = load(options.source, options.best)
     asked = {kind: synthesizer.parsed(kind, text) for kind, text in _asked_labels(options)}
     if options.duration is not None and (options.midi or shards):
-        raise InputError("--duration is for sounds in files. Received: it beside --midi or --out shards:FOLDER.")
+        raise InputError("--duration is for sounds in files. Received: --duration with --midi or --out shards:FOLDER.")
     if options.midi:
         return _perform(options, synthesizer, asked, out)
     combinations = math.prod(map(len, asked.values()))
@@ -194,7 +194,7 @@ def _shards_folder(options):
     """Return the folder of `--out shards:FOLDER`, or None if sounds are written as files."""
     given, folder = (options.out or "").startswith(SHARDS), (options.out or "").removeprefix(SHARDS)
     if given and (not folder or options.latents or options.interpolate or options.midi):
-        rule = f"--out {SHARDS}FOLDER takes --count of a seed."
+        rule = f"--out {SHARDS}FOLDER works with --count and --seed alone."
         raise InputError(f"{rule} Received: {'--latents, --interpolate or --midi' if folder else 'no folder'}.")
     if not given and (options.count or 0) > LARGEST_COUNT:
         raise InputError(f"More than {LARGEST_COUNT:,} sounds go to --out {SHARDS}FOLDER. Received: --count {options.count:,}.")
@@ -225,7 +225,7 @@ def _asked_labels(options):
         pairs.append((kind, values))
     for kind, count in Counter(kind for kind, _ in pairs).items():
         if count > 1:
-            raise InputError(f"A label is asked for once, with commas between its values. Received: {kind}, {count} times.")
+            raise InputError(f"Give each label once, with commas between its values. Received: {kind}, {count} times.")
     return [(kind, printable(text)) for kind, text in pairs]
 
 
@@ -260,7 +260,9 @@ def prepare(options):
     if options.runner_options and not options.runner:
         raise InputError(f"--runner-options are for --runner. Received: {options.runner_options} without.")
     if options.runner and options.processes != -1:
-        raise InputError(f"--processes are of this machine. Received: {options.processes} beside --runner {options.runner}.")
+        raise InputError(
+            f"--processes applies to this machine only. Received: {options.processes} with --runner {options.runner}."
+        )
     config = load_config(told)
     check_effective(_asked(options), config)
     source = find_source(config.data.source, config.data.split, config.data.labels_csv)
@@ -326,7 +328,7 @@ def reproduce(options):
         print(f"{name}:", flush=True)
         outcome = start_run(values, run)
         if outcome.signal_number:
-            print("The same command goes on from here.")
+            print("Run the same command again to resume.")
             return EXIT_SIGNAL + outcome.signal_number
         if outcome.failure:
             failures[name] = outcome.failure

@@ -334,7 +334,7 @@ def base_values(told):
 def _parsed(name, value):
     """Parse a text as YAML, unless the field itself is text: a path may look like YAML."""
     if isinstance(value, str) and not value.strip():
-        raise InputError(f"`{name}` must have a value; null is none. Received: an empty text.")
+        raise InputError(f"`{name}` must have a value; use null for none. Received: an empty text.")
     annotation = fields()[name].annotation if name in fields() else None
     if annotation == str | None and value in ("~", "null"):
         return None
@@ -352,7 +352,7 @@ def _check_names(flat):
         if name not in valid:
             raise unknown_name("configuration key", name, valid)
         if isinstance(value, bool) and valid[name].annotation is not bool:
-            raise InputError(f"`{name}` is neither true nor false. Received: {value}.")
+            raise InputError(f"`{name}` must not be true or false. Received: {value}.")
 
 
 def validated(flat):

@@ -108,7 +108,7 @@ class Labels:
                 rule = f"The name of a label must be of letters, digits and _, and none of {', '.join(taken)}."
                 raise InputError(f"{rule} Received: {kind}.")
             if values[0] < 0:
-                raise InputError(f"A label to be conditioned on must be known of every sound. Received: {kind} {values[0]}.")
+                raise InputError(f"Every sound must have a value of a label that is learned. Received: {kind} {values[0]}.")
         self.width = sum(map(len, self.values.values()))
 
     @classmethod
@@ -134,7 +134,7 @@ class Labels:
             lacking = np.flatnonzero(np.asarray(sounds.labels[kind]) < 0)
             if len(lacking):
                 raise InputError(
-                    f"A label to learn must be known of every sound. Received: {kind}, which {len(lacking):,} of"
+                    f"Every sound must have a value of a label that is learned. Received: {kind}, which {len(lacking):,} of"
                     f" {len(sounds):,} sounds lack, {sounds.ids[lacking[0]]} first. Label them, take them out, or name other"
                     " labels by --conditioning.labels; null learns none."
                 )
@@ -161,7 +161,7 @@ class Labels:
             return "It learns no labels: these sounds have none."
         taken = f"auto takes {', '.join(USUAL_KINDS)}, where they have several values"
         return (
-            f"It learns no labels: {taken if asked == 'auto' else 'none was asked for'}; these sounds have {_counted(there)}."
+            f"It learns no labels: {taken if asked == 'auto' else 'none were requested'}; these sounds have {_counted(there)}."
         )
 
     def get_config(self) -> dict[str, Any]:

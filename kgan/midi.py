@@ -165,7 +165,7 @@ def _in_range(notes, labels, path):
             f"Transposed by octaves: {transposed} of {len(notes)} notes. The generator has pitches {labels.listed('pitch')}."
         )
     if missing:
-        tqdm.write(f"Left out: {missing} of {len(notes)} notes, of which the generator has no octave.")
+        tqdm.write(f"Left out: {missing} of {len(notes)} notes, because no octave of them is in the generator's range.")
     return [note._replace(pitch=nearest[note.pitch]) for note in notes if nearest[note.pitch] is not None]
 
 

@@ -89,7 +89,7 @@ def test_the_command(finished_run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        (["--interpolate", "4", "--out", "shards:x"], "takes --count of a seed"),
+        (["--interpolate", "4", "--out", "shards:x"], "works with --count and --seed alone"),
         (["--count", "200000", "--out", "x"], "go to --out shards:FOLDER"),
     ],
 )

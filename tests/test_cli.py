@@ -103,7 +103,7 @@ BAD = {
     "option that the model needs": (["train", "--model", "wgan", "--gan.clip_value", "null"], "wgan needs `gan.clip_value`"),
     "no YAML": (["train", "--network.dim", "["], "`network.dim` must be a YAML value. Received: [."),
     "a list for a name": (["train", "--model", "[a]"], "Unknown model `[a]`."),
-    "a truth for a number": (["train", "--network.dim", "true"], "`network.dim` is neither true nor false."),
+    "a truth for a number": (["train", "--network.dim", "true"], "`network.dim` must not be true or false."),
     "seed too large": (["train", "--seed", "4294967296"], "`seed`: Input should be less than 4294967296."),
     "shuffle too wide": (["train", "--network.phase_shuffle", "64"], "must be below 16"),
     "masks of waves": (["train", "--augment.time_mask_frames", "3"], "Masks are for spectrograms"),
@@ -119,7 +119,7 @@ BAD = {
     "one too high": (["generate", "x", "--sample-rate", "384001"], "--sample-rate: must be from 1 to 384000. Received: 384001"),
     "of shards": (
         ["generate", "x", "--sample-rate", "8000", "--out", "shards:y"],
-        "is for WAV files. Received: it beside --out",
+        "is for WAV files. Received: --sample-rate with --out",
     ),
     "two ways at once": (["generate", "x", "--count", "1", "--interpolate", "3"], "not allowed with argument"),
     "no command": (["trian"], "invalid choice: 'trian'"),

@@ -8,7 +8,9 @@ from kgan.errors import InputError
 NOTES_AT_ONCE = 8
 LONGEST_NOTE_S = 60
 HIGHEST_PITCH = 127  # of MIDI pitches
-NOT_PLAYED = "Notes of any pitch and duration need a generator over --repr harmonic. Received: one over another."
+NOT_PLAYED = (
+    "Notes of any pitch and duration need a generator over --repr harmonic. Received: a generator over another representation."
+)
 
 
 def note_batches(latents, pitch, duration_s, bend_semitones, others, sample_rate_hz):

@@ -59,7 +59,7 @@ def check_optimizers(generator_optimizer, critic_optimizer):
     """
     first, second = (getattr(each, "inner_optimizer", each) for each in (generator_optimizer, critic_optimizer))
     if first is second and isinstance(first, keras.Optimizer):
-        raise ValueError("The generator and the critic need an optimizer each. Received: the same object twice.")
+        raise ValueError("The generator and the critic need separate optimizers. Received: the same object twice.")
 
 
 def checked_element(data, kinds, n_critic, example_shape):

@@ -62,7 +62,7 @@ def _check_only(only, **argument):
     """Raise a `ValueError` unless an argument of Keras's class has the only supported value."""
     ((name, value),) = argument.items()
     if value != only:
-        raise ValueError(f"`{name}` must be {only!r}, which alone is computed by folding. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be {only!r}, the only value that folding supports. Received: {name}={value!r}")
 
 
 @keras.saving.register_keras_serializable(package="kgan")

@@ -259,7 +259,7 @@ def test_the_built_in_notes_are_as_they_are(capsys, tmp_path, options, told):
             "only where `optimizer.name` is adam. Received: 0.9 beside rmsprop.",
         ),
         (["--conditioning.labels", "[]", "--conditioning.weight", "2"], "only where `conditioning.labels` is set."),
-        (["--data.labels_csv", ""], "`data.labels_csv` must have a value; null is none. Received: an empty text."),
+        (["--data.labels_csv", ""], "`data.labels_csv` must have a value; use null for none. Received: an empty text."),
         (["--data.silence_db", "5"], "`data.silence_db`"),
         (["--scores.patience", "3"], "`scores.patience` has an effect only where `scores.every_steps` is set."),
     ],
@@ -281,7 +281,7 @@ def test_labels_that_some_sounds_lack_are_refused(fill, capsys, tmp_path):
     folder = fill(*(f"kick/{i}.wav" for i in range(4)), *(f"hat/{i}.wav" for i in range(4)), "stray.wav")
     options = ["train", "--data", folder, "--run", tmp_path / "run", *SHORT, "--conditioning.labels", "auto"]
     line = refused(capsys, *options)
-    told = "A label to learn must be known of every sound. Received: class, which 1 of 9 sounds lack, stray.wav#0 first."
+    told = "Every sound must have a value of a label that is learned. Received: class, which 1 of 9 sounds lack, stray.wav#0 first."
     assert told in line
     (folder / "stray.wav").unlink()
     assert main(list(map(str, [*options, "--training.preview_count", 2]))) == 0
@@ -293,7 +293,7 @@ def test_the_first_line_of_a_run_says_why_it_learns_no_labels(fill, capsys, tmp_
     assert (
         main(list(map(str, ["train", "--data", folder, "--run", tmp_path / "run", *SHORT, "--training.preview_count", 2]))) == 0
     )
-    assert "It learns no labels: none was asked for; these sounds have class (2 values)." in capsys.readouterr().out
+    assert "It learns no labels: none were requested; these sounds have class (2 values)." in capsys.readouterr().out
 
 
 def test_a_class_that_is_the_same_for_all_is_not_learned_by_itself(fill, capsys, tmp_path):
@@ -314,7 +314,7 @@ def test_options_of_workers_that_are_not_used_are_refused(fill, capsys, tmp_path
     line = refused(capsys, "prepare", folder, "--out", tmp_path / "out", "--runner-options=--a=b")
     assert "--runner-options are for --runner. Received: --a=b without." in line
     line = refused(capsys, "prepare", folder, "--out", tmp_path / "out", "--runner", "DirectRunner", "--processes", 2)
-    assert "--processes are of this machine. Received: 2 beside --runner DirectRunner." in line
+    assert "--processes applies to this machine only. Received: 2 with --runner DirectRunner." in line
 
 
 def test_names_stay_names_in_the_files_that_are_written(fill, capsys, tmp_path):

@@ -151,7 +151,7 @@ def test_a_last_batch_of_unknown_size_must_divide_too():
 def test_two_optimizers_are_two_objects():
     gan, one = DCGAN(generator(), critic()), keras.optimizers.SGD()
     for first, second in ((one, one), (one, keras.optimizers.LossScaleOptimizer(one))):
-        with pytest.raises(ValueError, match="need an optimizer each. Received: the same object twice"):
+        with pytest.raises(ValueError, match="need separate optimizers. Received: the same object twice"):
             gan.compile(first, second)
 
 

@@ -243,7 +243,9 @@ def test_notes_that_are_refused_by_it_as_by_the_model(player, asked, message):
 def test_a_model_that_plays_no_notes_is_said(notes):
     client, synthesizer, _ = notes
     for maker in (client, synthesizer):
-        with pytest.raises(InputError, match="need a generator over --repr harmonic. Received: one over another"):
+        with pytest.raises(
+            InputError, match="need a generator over --repr harmonic. Received: a generator over another representation"
+        ):
             maker.play(duration_s=1)
 
 
