@@ -86,7 +86,8 @@ def test_a_generator_that_plays_has_notes_to_hold(playing):
         ("/sound.wav?seeds=1,2,3,4&duration=61", "`duration` must be a number from 0 to 60. Received: 61."),
         (
             "/sound.wav?seeds=1,2,3,4&duration=1",
-            "Notes of any pitch and duration need a generator over --repr harmonic. Received: a generator over another representation.",
+            "Notes of any pitch and duration need a generator over --repr harmonic."
+            " Received: a generator over another representation.",
         ),
         ("/real.wav?label.pitch=60", "The real sounds are still being loaded."),
     ],
