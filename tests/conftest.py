@@ -87,9 +87,9 @@ def playing():
     mean, over_levels = np.full(harmonic.levels_shape, -20.0), np.zeros(harmonic.level_shapes.shape)
     mean[:, :10], over_levels[:10, :10] = -2 - np.log(np.arange(1, 11)), np.eye(10)
     harmonic.mean.assign(mean)
-    harmonic.time_shapes.assign(np.eye(1, harmonic.time_shapes.shape[1]).repeat(len(mean), axis=0))
+    harmonic.time_shapes.assign(0.3 * np.eye(1, harmonic.time_shapes.shape[1]).repeat(len(mean), axis=0))
     harmonic.level_shapes.assign(over_levels)
-    harmonic.basis.assign(np.random.default_rng(0).normal(scale=0.2, size=harmonic.basis.shape))
+    harmonic.component_of.assign(np.arange(harmonic.component_of.shape[0]) % 4)
     columns = {"pitch": [60, 62, 60, 64], "family": [1, 1, 0, 0]}
     labels = Labels(columns, names={"family": ["bass", "flute"]})
     generator = vector_generator(4, dim=8, latent_dim=LATENT_DIM, label_width=labels.width)

@@ -272,7 +272,7 @@ def test_every_command_has_debug():
     every = list(parsers(_parser()))
     assert len(every) == 1 + 9 + 7  # `kgan`, its commands, the parts of `benchmark`
     for parser in every:
-        assert re.search(r"  --debug +show where an error came from\n", parser.format_help())
+        assert re.search(r"  --debug +show the traceback of an error\n", parser.format_help())
 
 
 def test_what_runs_out_of_memory_says_what_needs_less(said, monkeypatch):

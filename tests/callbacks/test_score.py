@@ -129,7 +129,7 @@ def test_broken_weights_are_not_scored(fit):
 
 def test_a_file_of_another_origin_is_refused(fit, tmp_path):
     (tmp_path / "scores.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="no longer the file that was written here"):
+    with pytest.raises(InputError, match="is not a file that kgan wrote"):
         fit(Told(), 2)
 
 

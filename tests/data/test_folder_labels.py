@@ -224,7 +224,7 @@ def test_what_shards_were_prepared_with_cannot_be_chosen_anew(shards, capsys, tm
 def test_what_shards_were_prepared_with_may_be_repeated(shards):
     assert len(load_sounds(str(shards), clipping=Clipping(length_samples=256, normalize=False))) == 12
     assert len(load_sounds(str(shards), clipping=Clipping(length_samples=256))) == 12  # the usual value asks for nothing
-    with pytest.raises(InputError, match="`overlap` is as"):
+    with pytest.raises(InputError, match="`overlap` must be 0.0, as"):
         load_sounds(str(shards), clipping=Clipping(length_samples=256, overlap=0.25))
 
 
