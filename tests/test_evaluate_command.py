@@ -86,7 +86,7 @@ def test_runs_saved_models_and_folders_score_alike(scored_run, real_folder, tmp_
     assert out.read_text() in printed
     assert "Classifier: mel" in printed
     assert main(["evaluate", str(wavs), "--out", str(out), *data_options(real_folder)]) == 2
-    assert "overwrite none" in capsys.readouterr().err
+    assert "must be written to new files" in capsys.readouterr().err
 
 
 def test_the_best_checkpoint_is_generated_from_exported_and_scored(scored_run, tmp_path, capsys):
@@ -142,7 +142,7 @@ def test_reproduce_trains_the_four_and_writes_the_table(tiny_options, tmp_path, 
     assert [row.get("iterations") for row in table["rows"]] == [None, None, 2, 2, 2, 2]
     (tmp_path / "table/table.md").unlink()
     assert main(["reproduce", *out, "--steps", "2", *tiny_options]) == 2  # the other three files are kept
-    assert "overwrite none" in capsys.readouterr().err
+    assert "must be written to new files" in capsys.readouterr().err
 
 
 def test_reproduce_says_what_is_wrong_before_it_trains(tiny_options, tmp_path, capsys, monkeypatch):

@@ -231,7 +231,7 @@ def test_labels_that_sounds_do_not_have():
     sounds = sounds_with({"pitch": [60, 61], "velocity": [-1, 100]})
     with pytest.raises(InputError, match="Unknown label `pich`. Did you mean `pitch`"):
         Labels.of(sounds, ["pich"])
-    with pytest.raises(InputError, match="must be known of every sound. Received: velocity, which 1 of 2 sounds lack, 0 first"):
+    with pytest.raises(InputError, match="of a label that is learned. Received: velocity, which 1 of 2 sounds lack, 0 first"):
         Labels.of(sounds, ["pitch", "velocity"])
     assert Labels.of(sounds, "auto").kinds == ("pitch",)
 

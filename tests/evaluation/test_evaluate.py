@@ -87,7 +87,7 @@ def test_the_four_files(result, tmp_path):
     assert float(rows[2].split(",")[rows[0].split(",").index("ndb")]) == result["rows"][1]["ndb"]
     picture = (tmp_path / "tables/all.png").read_bytes()
     assert picture[:4] == b"\x89PNG"
-    with pytest.raises(InputError, match="overwrite none"):
+    with pytest.raises(InputError, match="must be written to new files"):
         check_new(tmp_path / "tables/all.md")
     with pytest.raises(InputError, match=r"must end in one of .md, .csv, .json, .png. Received: .*all.txt"):
         check_new(tmp_path / "all.txt")
@@ -109,10 +109,10 @@ def test_scores_of_another_classifier_or_other_settings_do_not_mix(result, parts
     with pytest.raises(InputError, match="different classifiers are not comparable"):
         other = result | {"classifier": result["classifier"] | {"fingerprint": "another"}}
         evaluate({}, *parts, data="instruments", count=80, earlier=[other])
-    with pytest.raises(InputError, match="same settings alone. Received: another count and compared"):
+    with pytest.raises(InputError, match="only with the same settings. Received: another count and compared"):
         evaluate({}, *parts, data="instruments", count=60, earlier=[result])
     unfloored = without_floor(evaluate({}, *parts, data="instruments", metrics=["diversity"]))
-    with pytest.raises(InputError, match="same settings alone. Received: another mel_floor_db"):
+    with pytest.raises(InputError, match="only with the same settings. Received: another mel_floor_db"):
         evaluate({}, *parts, data="instruments", metrics=["diversity"], earlier=[unfloored])
     fewer = parts[0].subset(np.arange(200))
     without = evaluate({}, *parts, data="instruments", metrics=["diversity"])

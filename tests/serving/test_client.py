@@ -298,7 +298,7 @@ def test_what_it_refuses_itself():
     for latents in (np.zeros(8), np.zeros((0, 8)), np.zeros((1, 2, 8))):
         with pytest.raises(InputError, match="must be .count, latent_dim"):
             client.generate(latents)
-    with pytest.raises(InputError, match="Received: count=2 beside latents"):
+    with pytest.raises(InputError, match="cannot be combined with latents. Received: count=2"):
         client.generate(np.zeros((2, 8)), count=2)
     for request in ({"count": 10**10}, {"count": 1, "seed": 2**63}, {"count": "2"}, {"count": 2.5}):
         with pytest.raises(InputError, match="must be integers"):

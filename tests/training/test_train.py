@@ -185,7 +185,7 @@ def test_the_same_command_on_a_finished_run_says_so(finished_run, tiny_run_optio
     output = capsys.readouterr().out
     assert "has done 6 iterations" in output
     assert f" --run {finished_run} --steps 12\n" in output
-    assert "--network.dim 8, with another --run" in output
+    assert "use --network.dim 8 with a new --run" in output
     for name, value in weights_at(finished_run, 6).items():
         np.testing.assert_array_equal(value, before[name])
 
@@ -308,7 +308,7 @@ def test_changed_sounds_are_told(tmp_path, finished_run, sound_folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("logs", "a file is in the way"), ("history.csv", "is not a file that kgan wrote")]
+    ("name", "message"), [("logs", "A file is in the way"), ("history.csv", "is not a file that kgan wrote")]
 )
 def test_files_in_the_way_are_named(tmp_path, finished_run, capsys, name, message):
     run = tmp_path / "run"
