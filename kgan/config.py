@@ -113,7 +113,7 @@ class Gan(Section):
     n_critic: PositiveInt = Field(description="critic steps per iteration")
     latent_distribution: Literal["normal", "uniform"] = Field(description="normal: N(0, 1); uniform: U(-1, 1)")
     ema_decay: Fraction | None = Field(description="decay of the running average of the generator's weights; null: no average")
-    reconstruction_weight: Annotated[float, Field(ge=0)] = Field(
+    reconstruction_weight: NotNegative = Field(
         description="weight, in the generator's loss, of the squared distance from a real example to the nearest fake"
     )
     clip_value: Positive | None = Field(description="wgan: largest absolute weight of the critic")

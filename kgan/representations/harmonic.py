@@ -22,7 +22,7 @@ RIPPLE_DB = 1.5  # smaller deviations of a level from its trend are ripples
 
 @keras.saving.register_keras_serializable(package="kgan")
 class Harmonic(Representation):
-    """Harmonic plus noise, aligned to the pitch: principal components of the levels of partials and noise.
+    """Harmonic plus noise, aligned to the pitch: components of the levels of partials and noise.
 
     Partial k has k times the frequency of a sound's labelled pitch, so sounds of all pitches look alike. Levels are
     logarithms above a floor, every 4 ms at the beginning and every 8 or 16 ms later, see `kgan.audio.harmonic`. An example
@@ -126,14 +126,14 @@ class Harmonic(Representation):
         over_time, over_levels = self._weights()
         times, kinds = (np.zeros((size, size)) for size in self.levels_shape)
         for each in levels:
-            centred = ((each - mean) * over_time[:, None] * over_levels).astype(np.float32)
+            centred = _weighted(each - mean, over_time, over_levels)
             times += np.einsum("ntl,nsl->ts", centred, centred, optimize=True)
             kinds += np.einsum("ntl,ntm->lm", centred, centred, optimize=True)
         of_time = _leading(times, self.time_shapes.shape[1])
         of_levels = _leading(kinds, self.level_shapes.shape[1])
         squares = np.zeros(self.component_of.shape)
         for each in levels:
-            core = _core(((each - mean) * over_time[:, None] * over_levels).astype(np.float32), of_time, of_levels)
+            core = _core(_weighted(each - mean, over_time, over_levels), of_time, of_levels)
             squares += np.square(core, dtype=np.float64).sum(axis=0)
         strongest = np.argsort(-squares, kind="stable")[: self.components]
         scale = np.sqrt(squares[strongest].mean() / count)
@@ -163,10 +163,10 @@ class Harmonic(Representation):
         """Return the components of levels, float32 `(batch, components)`."""
         self._check_adapted()
         over_time, over_levels = self._weights()
-        centred = (np.asarray(levels, np.float32) - self.mean.numpy()) * over_time[:, None] * over_levels
+        centred = _weighted(np.asarray(levels, np.float32) - self.mean.numpy(), over_time, over_levels)
         of_time, of_levels = self.time_shapes.numpy() * over_time[:, None], self.level_shapes.numpy() * over_levels[:, None]
         of_time /= np.sum(np.square(of_time), axis=0)
-        core = _core(centred.astype(np.float32), of_time.astype(np.float32), of_levels.astype(np.float32))
+        core = _core(centred, of_time.astype(np.float32), of_levels.astype(np.float32))
         component_of = self.component_of.numpy()
         kept = np.flatnonzero(component_of < self.components)
         return core[:, kept[np.argsort(component_of[kept])]]
@@ -338,6 +338,10 @@ class Harmonic(Representation):
 
     def get_config(self):
         return {**super().get_config(), "sample_rate_hz": self.sample_rate_hz, "components": self.components}
+
+
+def _weighted(levels, over_time, over_levels):
+    return (levels * over_time[:, None] * over_levels).astype(np.float32)
 
 
 def _leading(products, count):
